@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+# Builds grun. Read from top to bottom; `make help` lists the targets.
+
+# ---- what a user may set: make CC=clang CFLAGS=-O3 PREFIX=/usr DESTDIR=/tmp/stage V=1
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CFLAGS  ?=
+LDFLAGS ?=
+BUILD   ?= release
+
+VARIANT_release  := -O2
+VARIANT_asan     := -O1 -fsanitize=address,undefined -fno-omit-frame-pointer -DGR_ASAN
+VARIANT_valgrind := -O1 -DGR_VALGRIND
+VARIANT_lint     := -O2
+ifndef VARIANT_$(BUILD)
+$(error BUILD is release, asan, valgrind or lint)
+endif
+
+# ---- files
+B    := build/$(BUILD)
+OUT  := $(if $(filter release,$(BUILD)),grun,$(B)/grun)
+ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+
+SRC     := $(wildcard runtime/*/*.c runtime/*.c) runtime/core/switch_$(ARCH).S
+LUA     := $(sort $(shell find lualib/grun -name '*.lua' 2>/dev/null))
+EXPORTS := $(wildcard runtime/posix/export.list)
+
+OBJ      := $(patsubst %,$(B)/%.o,$(basename $(SRC))) $(B)/lualib.o
+CORE_OBJ := $(filter $(B)/runtime/core/%,$(OBJ))
+TESTS    := $(patsubst %.c,$(B)/%,$(wildcard spec/c/*_test.c))
+
+# ---- flags: ours first, so that the user's CFLAGS win where both speak
+LUAJIT_CFLAGS := $(shell pkg-config --cflags luajit 2>/dev/null)
+LUAJIT_LIBS   := $(shell pkg-config --libs luajit 2>/dev/null)
+
+ALL_CFLAGS := -std=gnu11 $(VARIANT_$(BUILD)) -g -fexceptions -pthread -Iruntime $(LUAJIT_CFLAGS) \
+	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes $(if $(WERROR),-Werror) $(CPPFLAGS) $(CFLAGS)
+# libev goes in hidden: its libevent-compatible names would capture the calls of modules that use libevent.
+LIBEV       := -l:libev.a -Wl,--exclude-libs,ALL
+LIBS        := $(LUAJIT_LIBS) $(LIBEV) -lm -ldl
+ALL_LDFLAGS := $(EXPORTS:%=-Wl,--dynamic-list=%) $(LDFLAGS)
+
+Q := $(if $(V),,@)
+# In the recipes that call make again: all processors, unless the user said how many.
+PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+# ---- build
+.PHONY: all objects tests
+all: $(OUT) ## build ./grun (the default)
+objects: $(OBJ) $(TESTS:=.o)
+tests: $(TESTS)
+
+$(OUT): $(OBJ) $(EXPORTS)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJ) $(LIBS)
+
+define compile
+@mkdir -p $(@D)
+@echo "  CC    $<"
+$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+endef
+
+$(B)/%.o: %.c $(B)/flags
+	$(compile)
+$(B)/%.o: %.S $(B)/flags
+	$(compile)
+$(B)/lualib.o: $(B)/lualib.c $(B)/flags
+	$(compile)
+
+# The list is a prerequisite so that a removed file counts as a change too.
+$(B)/lualib.c: scripts/embed.lua $(LUA) $(B)/lualib.list
+	@echo "  EMBED lualib/grun"
+	$(Q)luajit scripts/embed.lua $@ lualib $(LUA)
+
+# C tests see the core alone, which keeps the core free of everything above it.
+$(B)/spec/c/addr%: $(B)/spec/c/addr%.o $(CORE_OBJ) $(B)/runtime/net/addr.o $(B)/runtime/net/hosts.o
+	$(link_test)
+$(B)/spec/c/%: $(B)/spec/c/%.o $(CORE_OBJ)
+	$(link_test)
+define link_test
+@echo "  LINK  $@"
+$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBEV) -lm
+endef
+
+# Files that change only when what they hold changes: other flags or another set of files build anew.
+.PHONY: always
+$(B)/flags: TEXT = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(LIBS)
+$(B)/lualib.list: TEXT = $(LUA)
+$(B)/flags $(B)/lualib.list: always
+	@mkdir -p $(@D)
+	@echo '$(TEXT)' | cmp -s - $@ || echo '$(TEXT)' >$@
+
+-include $(OBJ:.o=.d) $(TESTS:=.d)
+
+# ---- use
+.PHONY: run test check lint bench
+run: ## install what is missing, build, show an echo server with three clients
+	@scripts/setup
+	@$(MAKE) $(PARALLEL) all
+	@scripts/demo
+
+test: ## install what is missing, build, run every test
+	@scripts/setup
+	@$(MAKE) $(PARALLEL) check
+
+check: all tests ## run every test without installing anything (SPEC=spec/x_spec.lua: one file)
+	@GRUN=$(OUT) SPEC='$(SPEC)' scripts/test $(TESTS)
+
+lint: ## layering, warnings as errors, cppcheck, clang-tidy, luacheck
+	@scripts/lint
+
+bench: all ## measure against other runtimes (scripts/setup --bench installs them)
+	@scripts/bench/run
+
+# ---- the same under other tools
+.PHONY: asan asan-test valgrind valgrind-test test-c
+asan: ## build build/asan/grun with AddressSanitizer and UBSan
+	@$(MAKE) $(PARALLEL) BUILD=asan all
+
+asan-test: ## run every test with it
+	@ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+		SPEC_LIMIT=1800 $(MAKE) $(PARALLEL) BUILD=asan check
+
+valgrind: ## build build/valgrind/grun, which tells valgrind about its stacks
+	@$(MAKE) $(PARALLEL) BUILD=valgrind all
+
+valgrind-test: ## run the C tests under valgrind
+	@WRAP='valgrind --error-exitcode=1 -q' C_LIMIT=300 $(MAKE) $(PARALLEL) BUILD=valgrind test-c
+
+test-c: tests
+	@GRUN= scripts/test $(TESTS)
+
+# ---- install
+.PHONY: install uninstall clean help
+install: all ## put grun into $(DESTDIR)$(PREFIX)/bin
+	install -D -m 755 $(OUT) '$(DESTDIR)$(PREFIX)/bin/grun'
+
+uninstall: ## remove it from there
+	rm -f '$(DESTDIR)$(PREFIX)/bin/grun'
+
+clean: ## remove everything built
+	rm -rf build grun
+
+help: ## print this
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16

@@ -1,0 +1,76 @@
+-- SPDX-License-Identifier: MIT
+-- The grun table: what every script sees. Parts that not every script needs load at their first
+-- use.
+
+local core = require("grun.core")
+local thread = require("grun.thread")
+local scope = require("grun.scope")
+
+---@class grun
+local grun = {
+  spawn = core.spawn,
+  spawn_later = core.spawn_later,
+  current = core.current,
+  sleep = core.sleep,
+  yield = core.yield,
+  idle = core.idle,
+  now = core.now,
+  deadline = scope.deadline,
+  threads = thread.threads,
+  on_error = thread.on_error,
+  timeout = scope.timeout,
+  shield = scope.shield,
+  is_cancel = scope.is_cancel,
+}
+
+-- Name of a function -> the module it comes from.
+local later = {
+  wait = "grun.wait",
+  iwait = "grun.wait",
+  joinall = "grun.wait",
+  killall = "grun.wait",
+  select = "grun.select",
+  op_sleep = "grun.select",
+  event = "grun.event",
+  result = "grun.result",
+  semaphore = "grun.semaphore",
+  lock = "grun.lock",
+  condition = "grun.lock",
+  barrier = "grun.lock",
+  rwlock = "grun.lock",
+  queue = "grun.queue",
+  group = "grun.group",
+  scope = "grun.group",
+  pool = "grun.pool",
+  greenlet = "grun.greenlet",
+  greenlet_current = "grun.greenlet",
+  connect = "grun.socket",
+  listen = "grun.socket",
+  pair = "grun.socket",
+  wait_readable = "grun.socket",
+  wait_writable = "grun.socket",
+  server = "grun.server",
+  servers = "grun.server",
+}
+
+package.loaded["grun"] = setmetatable(grun, {
+  __index = function(self, key)
+    local module = later[key]
+    if not module then
+      return nil
+    end
+    local value = require(module)[key]
+    rawset(self, key, value)
+    return value
+  end,
+})
+
+core.hooks.signal = function(name)
+  return require("grun.stop").signal(name)
+end
+
+core.hooks.deadlock = function()
+  return require("grun.inspect").deadlock()
+end
+
+return grun

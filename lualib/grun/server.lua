@@ -1,0 +1,396 @@
+-- SPDX-License-Identifier: MIT
+-- Servers: a listener, a thread that accepts, and one thread for each connection.
+
+local core = require("grun.core")
+local net = require("grun.socket")
+
+local MAX_ACCEPT = 100 -- connections accepted in a row before others run
+local GRACE, UNWIND = 10, 1 -- seconds for handlers: to end by themselves, and once cancelled
+local PAUSE_MIN, PAUSE_MAX = 0.01, 1 -- seconds between attempts while no thread can be spawned
+local LOOK_AGAIN = 1 -- seconds between looks for handlers that were cancelled before they started
+
+local M = {}
+
+-- Servers that accept or still have connections, in the order of their start.
+local running = {}
+
+---@class grun.server
+local Server = { __name = "grun.server" }
+Server.__index = Server
+
+-- ---- What happened ----
+
+local function forget(self)
+  for i, server in ipairs(running) do
+    if server == self then
+      table.remove(running, i)
+      return
+    end
+  end
+end
+
+-- Wakes the accepting thread if it waits for this, and who waits for the end.
+local function changed(self)
+  if self._sleeper then
+    core.ready(self._sleeper)
+  end
+  if not self._accepting and self._active == 0 then
+    forget(self)
+  end
+  if self._nwaiting > 0 then
+    for green in pairs(self._waiting) do
+      core.ready(green)
+    end
+  end
+end
+
+local function finished(self, conn)
+  conn:close()
+  self._threads[conn] = nil
+  self._active = self._active - 1
+  changed(self)
+end
+
+-- A thread that is cancelled before it started leaves its connection to us.
+local function sweep(self)
+  for conn, t in pairs(self._threads) do
+    if t[1] == false then
+      finished(self, conn)
+    end
+  end
+end
+
+-- ---- One connection ----
+
+local function fail(self, conn, err)
+  local t, on_error = core.current(), self._on_error
+  local cancelled = rawequal(err, rawget(t, "_cancel"))
+  if cancelled or not on_error then
+    t.name = t.name or tostring(conn)
+    finished(self, conn)
+    self._errors = self._errors + (cancelled and 0 or 1)
+    return error(err, 0)
+  end
+  self._errors = self._errors + 1
+  local ok, problem = xpcall(on_error, core.traceback, err, rawget(t, "traceback"), conn)
+  finished(self, conn)
+  if not ok then
+    error(problem, 0)
+  end
+end
+
+local function handle(self, conn)
+  local ok, err = xpcall(self._handler, core.traceback, conn)
+  if ok then
+    finished(self, conn)
+  else
+    fail(self, conn, err)
+  end
+end
+
+-- ---- Accepting ----
+
+-- Parks the accepting thread until something changed. Returns false when the server is to stop.
+local function sleep(self, what, seconds)
+  self._sleeper = core.self()
+  local result = core.park(what, seconds)
+  self._sleeper = nil
+  if result == "raise" then
+    core.check()
+  elseif result == "timeout" then
+    sweep(self)
+  end
+  return not self._stopping
+end
+
+local function wait_for_slot(self)
+  while self._active >= self._max do
+    if not sleep(self, "server (max_connections)", LOOK_AGAIN) then
+      return false
+    end
+  end
+  return true
+end
+
+-- Called in a pcall; a function of its own, so that reports name a line of this file as the place
+-- of the spawn.
+local function spawn_one(fn, self, conn)
+  local t = core.spawn(fn, self, conn)
+  t._server = self
+  return t
+end
+
+-- At the limit of threads the connection waits until one can be had.
+local function spawn(self, conn)
+  local pause = PAUSE_MIN
+  local ok, t = pcall(spawn_one, handle, self, conn)
+  while not ok do
+    if not sleep(self, "server (no threads)", pause) then
+      return nil
+    end
+    pause = math.min(pause * 2, PAUSE_MAX)
+    ok, t = pcall(spawn_one, handle, self, conn)
+  end
+  return t
+end
+
+local function serve(self, conn)
+  if self._idle_timeout then
+    conn:settimeout(self._idle_timeout)
+  end
+  local t = spawn(self, conn)
+  if not t then
+    conn:close()
+    return
+  end
+  self._threads[conn] = t
+  self._active = self._active + 1
+  self._accepted = self._accepted + 1
+end
+
+local function accept_all(self)
+  local listener, burst, n = self._listener, self._max_accept, 0
+  while wait_for_slot(self) do
+    local conn, message, code = listener:accept()
+    if conn then
+      serve(self, conn)
+    elseif code == "closed" then
+      return
+    else
+      error("cannot accept on " .. listener:address() .. ": " .. message, 0)
+    end
+    n = n + 1
+    if n == burst then
+      n = 0
+      core.yield()
+    end
+  end
+end
+
+local function accept_loop(self)
+  local ok, err = xpcall(accept_all, core.traceback, self)
+  self._listener:close()
+  self._accepting = false
+  changed(self)
+  if not ok then
+    error(err, 0)
+  end
+end
+
+-- ---- Methods ----
+
+--- The address with the real port, such as "tcp://127.0.0.1:41234".
+---@return string
+function Server:address()
+  return self._listener:address()
+end
+
+--- Connections accepted so far, connections open now, handlers that failed.
+---@return { accepted: integer, active: integer, errors: integer }
+function Server:stats()
+  sweep(self)
+  return { accepted = self._accepted, active = self._active, errors = self._errors }
+end
+
+-- Is nothing left to wait for? A handler that asks does not wait for itself.
+local function is_over(self, own)
+  return not self._accepting and self._active <= own
+end
+
+local function own_connections(self)
+  local me = core.current()
+  for _, t in pairs(self._threads) do
+    if t == me then
+      return 1
+    end
+  end
+  return 0
+end
+
+-- Waits until the server has ended or the time `limit`. Returns whether it has.
+local function wait_over(self, own, limit)
+  local green, result = core.self(), "ok"
+  self._waiting[green] = true
+  self._nwaiting = self._nwaiting + 1
+  while result == "ok" and not is_over(self, own) do
+    result = core.park("server.wait", limit and math.max(0, limit - core.now()))
+  end
+  self._waiting[green] = nil
+  self._nwaiting = self._nwaiting - 1
+  if result == "raise" then
+    core.check()
+  end
+  sweep(self)
+  return is_over(self, own)
+end
+
+local function cancel_all(self)
+  local me = core.current()
+  for _, t in pairs(self._threads) do
+    if t ~= me then
+      t:cancel("server stopped")
+    end
+  end
+  core.yield()
+  sweep(self)
+end
+
+local function check_seconds(seconds, what, default)
+  if seconds == nil then
+    return default
+  elseif type(seconds) ~= "number" or not (seconds >= 0) then
+    error(what .. ": number of seconds expected, got " .. tostring(seconds), 3)
+  end
+  return seconds
+end
+
+--- Stops accepting, waits up to `grace` seconds (default 10) for the handlers, then cancels those
+--- left and waits a second more. Who is in the backlog is still served, unless grace is 0. Returns
+--- true, or nil, "timeout", "timeout" when handlers go on nevertheless. Called by a handler it does
+--- not wait for that one. Parks.
+---@param grace? number seconds
+---@return true|nil, string?, string?
+---@async
+function Server:stop(grace)
+  grace = check_seconds(grace, "stop", GRACE)
+  local ok, message, code = core.check()
+  if message then
+    return ok, message, code
+  end
+  self._stopping = true
+  if grace > 0 then
+    self._listener:_stop()
+  else
+    self._listener:close()
+  end
+  changed(self)
+  local own = own_connections(self)
+  if not wait_over(self, own, core.now() + grace) then
+    cancel_all(self)
+    if not wait_over(self, own, core.now() + UNWIND) then
+      return nil, "timeout", "timeout"
+    end
+  end
+  return true
+end
+
+--- Waits until the server has been stopped and its last connection has ended. Returns true, or
+--- nil, "timeout", "timeout" after `seconds`. Parks.
+---@param seconds? number
+---@return true|nil, string?, string?
+---@async
+function Server:wait(seconds)
+  seconds = check_seconds(seconds, "wait")
+  local ok, message, code = core.check()
+  if message then
+    return ok, message, code
+  end
+  if not wait_over(self, own_connections(self), seconds and core.now() + seconds) then
+    return nil, "timeout", "timeout"
+  end
+  return true
+end
+
+function Server:__tostring()
+  local state = self._accepting and ("%d active"):format(self._active) or "stopped"
+  return ("server %s (%s)"):format(self:address(), state)
+end
+
+-- ---- Starting ----
+
+-- Name of an option -> its types.
+local options = {
+  max_connections = "number", max_accept = "number", idle_timeout = "number", on_error = "function",
+}
+local listen_options = {
+  backlog = "number", reuse_port = "boolean", v6only = "boolean", mode = "string number",
+  nodelay = "boolean", keepalive = "boolean",
+}
+
+-- Returns those for listen.
+local function check_options(opts)
+  local listen = {}
+  for name, value in pairs(opts) do
+    local types = options[name] or listen_options[name]
+    if not types then
+      error("server: unknown option '" .. tostring(name) .. "'", 3)
+    elseif not types:find(type(value), 1, true) then
+      local expected = types:gsub(" ", " or ")
+      error(("server: option '%s': %s expected, got %s"):format(name, expected, type(value)), 3)
+    elseif types == "number" and not (value >= 0) then
+      error(("server: option '%s' must be 0 or more"):format(name), 3)
+    end
+    listen[name] = listen_options[name] and value
+  end
+  return listen
+end
+
+local function new_server(listener, handler, opts)
+  return setmetatable({
+    _listener = listener,
+    _handler = handler,
+    _on_error = opts.on_error,
+    _idle_timeout = opts.idle_timeout,
+    _max = opts.max_connections or math.huge,
+    _max_accept = opts.max_accept or MAX_ACCEPT,
+    _accepting = true, -- its thread runs
+    _stopping = false,
+    _sleeper = nil, -- the accepting thread while it waits for us and not for a client
+    _threads = {}, -- connection -> its thread
+    _active = 0,
+    _accepted = 0,
+    _errors = 0,
+    _waiting = {}, -- threads in wait() and stop()
+    _nwaiting = 0,
+  }, Server)
+end
+
+---@class grun.server.options
+---@field max_connections? integer accepting pauses while so many are open; nobody is dropped
+---@field max_accept? integer connections accepted in a row before other threads run (default 100)
+---@field idle_timeout? number seconds; the default timeout of each connection's calls
+---@field on_error? fun(err: any, traceback: string, conn: grun.conn) replaces the report on stderr
+---@field backlog? integer clients that may wait to be accepted (default 1024)
+---@field reuse_port? boolean several listeners on one address share its clients
+---@field v6only? boolean
+---@field mode? string|integer permissions of a unix path, such as "0660"
+---@field nodelay? boolean default true
+---@field keepalive? boolean
+
+--- Listens on the address and runs handler(conn) in a thread of its own for each client, from now
+--- on until stop(). The connection is closed when the handler returns or fails. Returns nil,
+--- message, code when it cannot listen.
+---@param address string such as "tcp://127.0.0.1:8000", "tcp://:8000" or "unix:/run/app.sock"
+---@param handler fun(conn: grun.conn)
+---@param opts? grun.server.options
+---@return grun.server|nil, string?, string?
+function M.server(address, handler, opts)
+  if type(address) ~= "string" then
+    error("server: address expected, got " .. type(address), 2)
+  elseif type(handler) ~= "function" then
+    error("server: handler must be a function, got " .. type(handler), 2)
+  elseif opts ~= nil and type(opts) ~= "table" then
+    error("server: table of options expected, got " .. type(opts), 2)
+  end
+  local listener, message, code = net.listen(address, check_options(opts or {}))
+  if not listener then
+    return nil, message, code
+  end
+  local self = new_server(listener, handler, opts or {})
+  local ok, t = pcall(spawn_one, accept_loop, self)
+  if not ok then
+    listener:close()
+    error(t, 0)
+  end
+  t.name = "server " .. self:address()
+  running[#running + 1] = self
+  return self
+end
+
+--- The servers that accept clients or still have some.
+---@return grun.server[]
+function M.servers()
+  return { unpack(running) }
+end
+
+return M

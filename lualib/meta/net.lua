@@ -1,0 +1,178 @@
+-- SPDX-License-Identifier: MIT
+-- For editors: what runtime/bind/lib_net.c, lib_conn.c and lib_conn_io.c define. Never loaded.
+
+---@meta grun.core.net
+-- luacheck: no unused
+
+local M = {}
+
+---@class grun.connect.options
+---@field timeout? number seconds for all of it
+---@field bind? string local address to connect from, such as "127.0.0.2:0"
+---@field nodelay? boolean default true
+---@field keepalive? boolean
+
+---@class grun.listen.options
+---@field backlog? integer clients that may wait to be accepted (default 1024)
+---@field reuse_port? boolean several listeners on one address share its clients
+---@field v6only? boolean leave IPv4 out of "tcp://[::]:80" and "tcp://:80"
+---@field mode? string|integer permissions of a unix path, such as "0660"
+---@field nodelay? boolean of its clients; default true
+---@field keepalive? boolean of its clients
+
+--- Connects to "tcp://host:port", "host:port", "unix:/path" or "unix:@name". Returns nil, message,
+--- code on failure. The addresses of a name are tried in order. Parks.
+---@param address string
+---@param opts? grun.connect.options
+---@return grun.conn|nil, string?, string?
+---@async
+function M.connect(address, opts) end
+
+--- Listens. Port 0 is any free one, no host ("tcp://:80") all interfaces. A unix path that nobody
+--- listens on any more is replaced. Returns nil, message, code on failure.
+---@param address string
+---@param opts? grun.listen.options
+---@return grun.listener|nil, string?, string?
+function M.listen(address, opts) end
+
+--- Two connected ends. Returns nil, message, code on failure.
+---@return grun.conn|nil, grun.conn|string, string?
+function M.pair() end
+
+--- Waits until a raw descriptor is readable. Returns true, or nil, "timeout", "timeout" after
+--- `seconds`, or nil, message, code. Nobody may close the descriptor meanwhile. Parks.
+---@param fd integer
+---@param seconds? number
+---@return true|nil, string?, string?
+---@async
+function M.wait_readable(fd, seconds) end
+
+--- Waits until a raw descriptor is writable. As wait_readable. Parks.
+---@param fd integer
+---@param seconds? number
+---@return true|nil, string?, string?
+---@async
+function M.wait_writable(fd, seconds) end
+
+---@class grun.listener
+local listener = {}
+
+--- Waits for a client. Returns nil, "timeout", "timeout" after `seconds`, nil, "closed", "closed"
+--- when the listener is closed. Only one thread at a time (nil, message, "busy"). Parks.
+---@param seconds? number
+---@return grun.conn|nil, string?, string?
+---@async
+function listener:accept(seconds) end
+
+--- The address with the real port, also after close.
+---@return string
+function listener:address() end
+
+--- Closes it and removes its unix path. Clients in the backlog are reset. A waiting accept returns.
+---@return true
+function listener:close() end
+
+--- Its descriptor; nil, "closed", "closed" after close.
+---@return integer|nil, string?, string?
+function listener:fd() end
+
+---@class grun.conn
+local conn = {}
+
+--- Reads like file:read: "l" a line, "L" one with its newline, "n" a number, "a" everything up to
+--- the end, a count: so many bytes, fewer only at the end. Without formats a line. A format that
+--- cannot be met gives nil, message, code after the results of those before it, and keeps what has
+--- come so far: "closed" at the end, "too_large" for a line of more than 64 KiB, "EINVAL" when
+--- there is no number, "timeout", "busy" when another thread reads. Parks.
+---@param ... string|integer
+---@return string|number|nil ...
+---@async
+function conn:read(...) end
+
+--- Whatever is there, at least one byte, at most `max` (default 65536). Returns nil, message, code
+--- on failure and at the end. Parks.
+---@param max? integer
+---@param seconds? number instead of the connection's timeout
+---@return string|nil, string?, string?
+---@async
+function conn:recv(max, seconds) end
+
+---@class grun.read_until.options
+---@field max? integer bytes that may precede the separator (default 65536)
+---@field include? boolean return the separator too
+---@field plain? true separators are always plain text
+
+--- What precedes the separator, which is consumed; at the end of the stream what is left. Returns
+--- nil, "line too long", "too_large" at the limit, losing nothing. Parks.
+---@param separator string
+---@param opts? grun.read_until.options
+---@return string|nil, string?, string?
+---@async
+function conn:read_until(separator, opts) end
+
+--- The next n bytes (default 1), fewer only at the end, without consuming them. Returns nil,
+--- message, code on failure and at the end. Parks.
+---@param n? integer
+---@return string|nil, string?, string?
+---@async
+function conn:peek(n) end
+
+--- Iterates by a format of read (default "l") until the end; raises on other failures. Steps park.
+---@param format? string|integer
+---@return fun(): string|number|nil
+function conn:lines(format) end
+
+--- Writes strings, numbers and tables of them (which may hold such tables once more), all of it
+--- within one timeout. Returns true, or nil, message, code and how many bytes went out. Parks.
+---@param ... string|number|table
+---@return true|nil, string?, string?, integer?
+---@async
+function conn:write(...) end
+
+--- Ends reading, writing or both. Returns nil, message, code on failure.
+---@param direction "r"|"w"|"rw"
+---@return true|nil, string?, string?
+function conn:shutdown(direction) end
+
+--- Closes it; threads that wait in it get nil, "closed", "closed". May be repeated.
+---@return true
+function conn:close() end
+
+---@return boolean closed on this side
+function conn:closed() end
+
+--- Seconds for each later call; nil: no limit, 0: do not wait.
+---@param seconds? number
+---@return true
+function conn:settimeout(seconds) end
+
+--- The other side's address, such as "tcp://127.0.0.1:41234". nil, message, code on failure.
+---@return string|nil, string?, string?
+function conn:peername() end
+
+--- This side's address. Returns nil, message, code on failure.
+---@return string|nil, string?, string?
+function conn:sockname() end
+
+--- Its descriptor; nil, "closed", "closed" after close.
+---@return integer|nil, string?, string?
+function conn:fd() end
+
+--- Bytes received from and sent to the kernel, and bytes received but not read yet.
+---@return { received: integer, sent: integer, buffered: integer }
+function conn:stats() end
+
+---@alias grun.conn.option "nodelay"|"keepalive"|"keepidle"|"rcvbuf"|"sndbuf"|"linger"
+
+--- linger: seconds, 0 = close sends a reset, false = off. Returns nil, message, code on failure.
+---@param name grun.conn.option
+---@return boolean|integer|nil, string?, string?
+function conn:getoption(name) end
+
+--- Returns true, or nil, message, code on failure.
+---@param name grun.conn.option
+---@param value boolean|integer
+---@return true|nil, string?, string?
+function conn:setoption(name, value) end
+
+return M

@@ -1,0 +1,684 @@
+/* SPDX-License-Identifier: MIT */
+/* Threads for Lua: grun.core, the primitives under lualib/grun/thread.lua. */
+#include "bind/lib_thread.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bind/luautil.h"
+#include "bind/state.h"
+#include "core/hub.h"
+#include "core/log.h"
+#include "core/wait.h"
+
+enum slot { SLOT_GREEN = 1, SLOT_ID, SLOT_SPAWNER, SLOT_LINE, SLOT_END, SLOT_RESULTS, SLOTS = 7 };
+
+/* The bottom of every thread's lua_State: message handler, table of handles, its own handle, then the body. */
+enum base { BASE_TRACEBACK = 1, BASE_THREADS, BASE_HANDLE, BASE_BODY };
+
+/* Every function of grun.core has the table of handles and the metatable of handles as upvalues. */
+enum upvalue { UP_THREADS = 1, UP_METATABLE };
+
+static int core_ref = LUA_NOREF;
+
+static void push_handle(lua_State *L, const struct gr_green *g)
+{
+	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.threads);
+	lua_rawgeti(L, -1, (int)g->index + 1);
+	lua_remove(L, -2);
+}
+
+/* A handle's green thread, or NULL if it ended. */
+static struct gr_green *check_green(lua_State *L, int idx)
+{
+	if (!lua_islightuserdata(L, idx)) {
+		luaL_argcheck(L, lua_isboolean(L, idx), idx, "thread expected");
+		return NULL;
+	}
+	return lua_touserdata(L, idx);
+}
+
+int gr_thread_raise(lua_State *L, int rc)
+{
+	push_handle(L, gr_current);
+	if (rc == GR_CANCELED) {
+		lua_getfield(L, -1, "_cancel");
+	} else {
+		lua_getfield(L, -1, "_scope");
+		lua_getfield(L, -1, "near");
+	}
+	return lua_error(L);
+}
+
+/* ---- The end of a thread ---- */
+
+static void write_end(lua_State *L, int handle, int first, int n, const char *status)
+{
+	lua_pushboolean(L, 0);
+	lua_rawseti(L, handle, SLOT_GREEN);
+	if (status)
+		lua_pushstring(L, status);
+	else
+		lua_pushinteger(L, n);
+	lua_rawseti(L, handle, SLOT_END);
+	for (int i = 0; i < n; i++) {
+		lua_pushvalue(L, first + i);
+		lua_rawseti(L, handle, SLOT_RESULTS + i);
+	}
+}
+
+/* (handle, status | false, results…): the way for everything that may allocate or calls Lua. */
+static int l_finish(lua_State *L)
+{
+	luaL_checkstack(L, 10, NULL);
+	write_end(L, 1, 3, lua_gettop(L) - 2, lua_tostring(L, 2));
+	if (lua_toboolean(L, 2) || (gr_current->user_flags & GR_THREAD_WATCHED)) {
+		lua_rawgeti(L, LUA_REGISTRYINDEX, core_ref);
+		lua_getfield(L, -1, "hooks");
+		lua_getfield(L, -1, "ended");
+		lua_pushvalue(L, 1);
+		lua_call(L, 1, 0);
+	}
+	return 0;
+}
+
+static void report_broken_end(lua_State *L)
+{
+	const char *message = lua_tostring(L, -1);
+
+	gr_log(GR_LOG_ERROR, "thread #%llu could not end in order: %s", (unsigned long long)gr_current->id,
+	       message ? message : "error object is not a string");
+}
+
+/* Stack above BASE_HANDLE: results, or the error. */
+static void finish_slowly(lua_State *L, const char *status)
+{
+	int n = lua_gettop(L) - BASE_HANDLE;
+
+	/* Waiting in what the end triggers (an on_error function, say) must work again. */
+	gr_current->attention = 0;
+	gr_current->user_flags |= GR_THREAD_ENDING;
+	lua_pushcfunction(L, l_finish);
+	lua_insert(L, BASE_BODY);
+	lua_pushvalue(L, BASE_HANDLE);
+	lua_insert(L, BASE_BODY + 1);
+	if (status)
+		lua_pushstring(L, status);
+	else
+		lua_pushboolean(L, 0);
+	lua_insert(L, BASE_BODY + 2);
+	if (lua_pcall(L, n + 2, 0, BASE_TRACEBACK) != 0)
+		report_broken_end(L);
+}
+
+static bool error_is_field(lua_State *L, const char *field)
+{
+	bool is;
+
+	lua_pushstring(L, field);
+	lua_rawget(L, BASE_HANDLE);
+	is = !lua_isnil(L, -1) && lua_rawequal(L, -1, -2);
+	lua_pop(L, 1);
+	return is;
+}
+
+/* Is the error on top the cancel object of this very thread, or the end of a deadline that it was born with? */
+static bool is_own_cancel(lua_State *L)
+{
+	return error_is_field(L, "_cancel") || error_is_field(L, "_born");
+}
+
+/* The FFI keeps a pointer to the lua_State that used it last: make that one which stays. */
+static void point_ffi_elsewhere(lua_State *L)
+{
+	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.ffi_sizeof);
+	lua_pushliteral(L, "int");
+	lua_pcall(L, 1, 0, 0);
+	lua_settop(L, 0);
+}
+
+static void forget_state(lua_State *L, struct gr_green *g)
+{
+	g->user = NULL;
+	if (g->user_flags & GR_THREAD_MAIN)
+		return;
+	if (gr_lua.ffi_loaded)
+		point_ffi_elsewhere(gr_lua.hub);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.states);
+	lua_pushboolean(L, 0);
+	lua_rawseti(L, -2, (int)g->index + 1);
+}
+
+/* Runs the body, or not if it was cancelled before. Returns how it ended; results or error lie above BASE_HANDLE. */
+static const char *run_body(lua_State *L, struct gr_green *self)
+{
+	if (self->attention & GR_ATTN_CANCEL) {
+		lua_settop(L, BASE_HANDLE);
+		lua_getfield(L, BASE_HANDLE, "_cancel");
+		return "cancelled";
+	}
+	if (lua_pcall(L, lua_gettop(L) - BASE_BODY, LUA_MULTRET, BASE_TRACEBACK) == 0)
+		return NULL;
+	return is_own_cancel(L) ? "cancelled" : "failed";
+}
+
+static void run(struct gr_green *self)
+{
+	lua_State *L = self->user;
+	const char *status = run_body(L, self);
+	int n = lua_gettop(L) - BASE_HANDLE;
+
+	/* What the handle has room for can be written without a protected call: it allocates nothing. */
+	if (status || n > SLOTS - SLOT_RESULTS || (self->user_flags & GR_THREAD_WATCHED)) {
+		finish_slowly(L, status);
+	} else if (n > 0) {
+		write_end(L, BASE_HANDLE, BASE_BODY, n, NULL);
+	} else {
+		lua_pushboolean(L, 0);
+		lua_rawseti(L, BASE_HANDLE, SLOT_GREEN);
+	}
+	lua_pushboolean(L, 0);
+	lua_rawseti(L, BASE_THREADS, (int)self->index + 1);
+	if (self->user_flags & (GR_THREAD_IDENTITY | GR_THREAD_MAIN))
+		forget_state(L, self);
+	lua_settop(L, BASE_THREADS);
+}
+
+void gr_thread_release(struct gr_green *g)
+{
+	if (g->user) {
+		g->user_flags = 0;
+		forget_state(gr_lua.hub, g);
+		lua_settop(gr_lua.hub, 0);
+	}
+}
+
+/* ---- The beginning of a thread ---- */
+
+static void drop_green(struct gr_green **g)
+{
+	if (*g)
+		gr_green_drop(*g);
+}
+
+__attribute__((noreturn)) static void raise_limit(lua_State *L)
+{
+	int n = (int)gr_green_live();
+
+	if (errno == EAGAIN)
+		luaL_error(L, "cannot spawn: the limit of threads is reached (%d)", n);
+	luaL_error(L, "cannot spawn: out of memory for another stack (%d threads)", n);
+	abort();
+}
+
+void gr_thread_push_base(lua_State *L)
+{
+	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.traceback);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.threads);
+}
+
+static void attach_state(lua_State *L, struct gr_green *g)
+{
+	lua_State *co = lua_newthread(L);
+
+	gr_thread_push_base(co);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.states);
+	lua_insert(L, -2);
+	lua_rawseti(L, -2, (int)g->index + 1);
+	lua_pop(L, 1);
+	g->user = co;
+}
+
+/* Fills in where the function of that level stands; 1 is the caller. */
+static void record_site(lua_State *L, int handle, int level)
+{
+	lua_Debug ar;
+
+	for (; lua_getstack(L, level, &ar) && lua_getinfo(L, "lf", &ar); level++) {
+		if (ar.currentline < 0) { /* a C function, such as pcall */
+			lua_pop(L, 1);
+			continue;
+		}
+		lua_rawseti(L, handle, SLOT_SPAWNER);
+		lua_pushinteger(L, ar.currentline);
+		lua_rawseti(L, handle, SLOT_LINE);
+		return;
+	}
+}
+
+static void push_new_handle(lua_State *L, struct gr_green *g, int metatable)
+{
+	lua_createtable(L, SLOTS, 0);
+	lua_pushvalue(L, metatable);
+	lua_setmetatable(L, -2);
+	lua_pushlightuserdata(L, g);
+	lua_rawseti(L, -2, SLOT_GREEN);
+	lua_pushnumber(L, (lua_Number)g->id);
+	lua_rawseti(L, -2, SLOT_ID);
+}
+
+static void check_callable(lua_State *L, int idx)
+{
+	if (lua_isfunction(L, idx))
+		return;
+	if (!luaL_getmetafield(L, idx, "__call"))
+		luaL_argerror(L, idx, lua_pushfstring(L, "function expected, got %s", luaL_typename(L, idx)));
+	lua_pop(L, 1);
+}
+
+/* Stack: function, arguments…; leaves the handle on top. Returns the thread, not started. */
+static struct gr_green *spawn(lua_State *L, int level)
+{
+	struct gr_green *g __attribute__((cleanup(drop_green))) = gr_green_take(run), *taken;
+	int n = lua_gettop(L);
+
+	if (g == NULL)
+		raise_limit(L);
+	if (g->user == NULL)
+		attach_state(L, g);
+	push_new_handle(L, g, lua_upvalueindex(UP_METATABLE));
+	record_site(L, n + 1, level);
+	lua_pushvalue(L, n + 1);
+	lua_rawseti(L, lua_upvalueindex(UP_THREADS), (int)g->index + 1);
+	if (n > 10 && (!lua_checkstack(g->user, n + 8) || !lua_checkstack(L, n + 4)))
+		luaL_error(L, "too many arguments");
+	lua_pushvalue(L, n + 1);
+	for (int i = 1; i <= n; i++)
+		lua_pushvalue(L, i);
+	/* A new thread has the environment of its spawner, as with lua_newthread. */
+	lua_pushvalue(L, LUA_GLOBALSINDEX);
+	lua_xmove(L, g->user, n + 2);
+	lua_replace(g->user, LUA_GLOBALSINDEX);
+	taken = g;
+	g = NULL;
+	return taken;
+}
+
+static int l_thread_spawn(lua_State *L)
+{
+	check_callable(L, 1);
+	gr_green_start(spawn(L, 1));
+	return 1;
+}
+
+/* spawn_for(fn, ...): as spawn, in the name of the caller's caller. */
+static int l_thread_spawn_for(lua_State *L)
+{
+	check_callable(L, 1);
+	gr_green_start(spawn(L, 2));
+	return 1;
+}
+
+static int l_thread_spawn_later(lua_State *L)
+{
+	double seconds = luaL_checknumber(L, 1);
+
+	luaL_argcheck(L, seconds >= 0, 1, "seconds must be 0 or more");
+	check_callable(L, 2);
+	lua_remove(L, 1);
+	gr_green_start_later(spawn(L, 1), seconds);
+	return 1;
+}
+
+int gr_thread_spawn_main(void)
+{
+	struct gr_green *g = gr_green_take(run);
+	lua_State *L = gr_lua.main;
+
+	if (g == NULL)
+		return -errno;
+	g->user = L;
+	g->user_flags = GR_THREAD_MAIN;
+	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.metatable);
+	push_new_handle(L, g, lua_gettop(L));
+	lua_pushvalue(L, -1);
+	lua_rawseti(L, BASE_THREADS, (int)g->index + 1);
+	lua_insert(L, BASE_HANDLE);
+	lua_pop(L, 1);
+	gr_green_start(g);
+	return 0;
+}
+
+/* ---- Waiting ---- */
+
+static int l_thread_sleep(lua_State *L)
+{
+	double seconds = luaL_checknumber(L, 1);
+	int rc;
+
+	luaL_argcheck(L, !isnan(seconds), 1, "seconds must be a number, not NaN");
+	rc = gr_lua_enter_wait(L);
+	if (rc)
+		return rc;
+	if (seconds <= 0) {
+		gr_yield();
+		return 0;
+	}
+	rc = gr_sleep_until(gr_until(seconds));
+	return rc < 0 ? gr_thread_raise(L, rc) : 0;
+}
+
+static int l_thread_yield(lua_State *L)
+{
+	int rc = gr_lua_enter_wait(L);
+
+	if (rc)
+		return rc;
+	gr_yield();
+	return 0;
+}
+
+static int l_thread_idle(lua_State *L)
+{
+	int rc = gr_lua_enter_wait(L);
+
+	if (rc)
+		return rc;
+	rc = gr_idle();
+	return rc < 0 ? gr_thread_raise(L, rc) : 0;
+}
+
+/* park(what [, seconds]) -> "ok" | "timeout" | "raise". Never raises by itself, so that the caller can undo what it
+ * registered; after "raise" it calls check(). `what` must be a constant of lualib: its bytes are kept by reference. */
+static int l_thread_park(lua_State *L)
+{
+	const char *what = luaL_checkstring(L, 1);
+	double until = gr_lua_opt_until(L, 2);
+	int rc;
+
+	gr_current->wait_user = L;
+	rc = gr_wait(until, what);
+	lua_pushstring(L, rc == 0 ? "ok" : rc == GR_TIMEOUT ? "timeout" : "raise");
+	return 1;
+}
+
+/* Raises if the thread is cancelled, past a deadline or where nothing may wait; nil, message, "misuse" in a finalizer. */
+static int l_thread_check(lua_State *L)
+{
+	return gr_lua_enter_wait(L);
+}
+
+/* handoff(green): as ready, but it runs at once, before everybody else, and the caller after it. */
+static int l_thread_handoff(lua_State *L)
+{
+	struct gr_green *g = check_green(L, 1);
+
+	if (g && gr_wake_next(g, 0)) {
+		lua_pushboolean(L, 1);
+		if (!gr_lua.nopark && gr_on_green()) {
+			gr_current->wait_user = L;
+			gr_yield();
+		}
+		return 1;
+	}
+	lua_pushboolean(L, 0);
+	return 1;
+}
+
+/* ready_next(green): as ready, but it runs before everybody else: when the caller parks. */
+static int l_thread_ready_next(lua_State *L)
+{
+	struct gr_green *g = check_green(L, 1);
+
+	lua_pushboolean(L, g && gr_wake_next(g, 0));
+	return 1;
+}
+
+static int l_thread_ready(lua_State *L)
+{
+	struct gr_green *g = check_green(L, 1);
+
+	lua_pushboolean(L, g && gr_wake(g, 0));
+	return 1;
+}
+
+/* ---- Cancel and deadlines ---- */
+
+static int l_thread_cancel(lua_State *L)
+{
+	struct gr_green *g = check_green(L, 1);
+
+	if (g)
+		gr_cancel(g);
+	return 0;
+}
+
+/* set_deadline(green, time): math.huge removes it. A parked thread whose deadline is over now is woken. */
+static int l_thread_set_deadline(lua_State *L)
+{
+	struct gr_green *g = check_green(L, 1);
+
+	if (g)
+		gr_set_deadline(g, luaL_checknumber(L, 2));
+	return 0;
+}
+
+/* shield(on) -> was it on */
+static int l_thread_shield(lua_State *L)
+{
+	lua_pushboolean(L, gr_current->attention & GR_ATTN_SHIELD);
+	if (lua_toboolean(L, 1))
+		gr_current->attention |= GR_ATTN_SHIELD;
+	else
+		gr_current->attention &= (uint8_t)~GR_ATTN_SHIELD;
+	return 1;
+}
+
+/* ---- Looking at threads ---- */
+
+static int l_thread_current(lua_State *L)
+{
+	lua_rawgeti(L, lua_upvalueindex(UP_THREADS), (int)gr_current->index + 1);
+	if (!gr_on_green())
+		lua_pushnil(L);
+	return 1;
+}
+
+static int l_thread_self(lua_State *L)
+{
+	lua_pushlightuserdata(L, gr_current);
+	return 1;
+}
+
+static int l_thread_now(lua_State *L)
+{
+	lua_pushnumber(L, gr_now());
+	return 1;
+}
+
+static int l_thread_state(lua_State *L)
+{
+	static const char *const names[] = {"done", "new", "ready", "running", "waiting"};
+	struct gr_green *g = check_green(L, 1);
+
+	lua_pushstring(L, g ? names[g->state] : "done");
+	return 1;
+}
+
+static int l_thread_watch(lua_State *L)
+{
+	struct gr_green *g = check_green(L, 1);
+
+	if (g)
+		g->user_flags |= GR_THREAD_WATCHED;
+	return 0;
+}
+
+static int l_thread_daemon(lua_State *L)
+{
+	struct gr_green *g = check_green(L, 1);
+
+	if (g)
+		gr_green_set_daemon(g);
+	return 0;
+}
+
+static int l_thread_set_name(lua_State *L)
+{
+	struct gr_green *g = check_green(L, 1);
+
+	if (g && gr_green_set_name(g, lua_isnil(L, 2) ? NULL : luaL_checkstring(L, 2)) < 0)
+		return luaL_error(L, "not enough memory");
+	return 0;
+}
+
+/* list() -> the handles of all threads, in order of id no more than by chance */
+static int l_thread_list(lua_State *L)
+{
+	int n = 0;
+
+	lua_createtable(L, (int)gr_green_live(), 0);
+	for (uint32_t i = 0; i < gr_green_limit(); i++) {
+		if (gr_green_at(i) == NULL)
+			continue;
+		lua_rawgeti(L, lua_upvalueindex(UP_THREADS), (int)i + 1);
+		if (lua_istable(L, -1))
+			lua_rawseti(L, -2, ++n);
+		else
+			lua_pop(L, 1);
+	}
+	return 1;
+}
+
+static void set_number(lua_State *L, const char *key, double value)
+{
+	lua_pushnumber(L, value);
+	lua_setfield(L, -2, key);
+}
+
+/* info(green) -> {id, parent, name, what, left, switches, daemon, cancelled} */
+static int l_thread_info(lua_State *L)
+{
+	struct gr_green *g = check_green(L, 1);
+
+	if (g == NULL)
+		return 0;
+	lua_newtable(L);
+	set_number(L, "id", (double)g->id);
+	set_number(L, "parent", (double)g->parent);
+	set_number(L, "switches", g->switches);
+	if (g->until != INFINITY && (g->state == GR_WAITING || g->delayed))
+		set_number(L, "left", g->until - gr_now());
+	lua_pushstring(L, g->name);
+	lua_setfield(L, -2, "name");
+	lua_pushstring(L, g->state == GR_WAITING ? g->what : NULL);
+	lua_setfield(L, -2, "what");
+	lua_pushboolean(L, g->daemon);
+	lua_setfield(L, -2, "daemon");
+	lua_pushboolean(L, g->attention & GR_ATTN_CANCEL);
+	lua_setfield(L, -2, "cancelled");
+	return 1;
+}
+
+/* stack(green) -> the lua_State to look at for tracebacks of a parked thread, or nothing */
+static int l_thread_stack(lua_State *L)
+{
+	struct gr_green *g = check_green(L, 1);
+	lua_State *at;
+
+	if (g == NULL || g == gr_current || g->state == GR_NEW || (g->state == GR_READY && g->switches == 0))
+		return 0;
+	at = g->wait_user;
+	lua_pushthread(at);
+	if (at != L)
+		lua_xmove(at, L, 1);
+	return 1;
+}
+
+/* ---- The process ---- */
+
+/* set_status(status): the exit status of the process, unless os.exit says otherwise. */
+static int l_thread_set_status(lua_State *L)
+{
+	gr_lua.exit_status = (int)luaL_checkinteger(L, 1);
+	return 0;
+}
+
+const char *gr_thread_site(const struct gr_green *g, int *line)
+{
+	static lua_Debug ar;
+	lua_State *L = gr_lua.hub;
+	const char *source = NULL;
+
+	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.threads);
+	lua_rawgeti(L, -1, (int)g->index + 1);
+	if (lua_istable(L, -1)) {
+		lua_rawgeti(L, -1, SLOT_LINE);
+		*line = (int)lua_tointeger(L, -1);
+		lua_rawgeti(L, -2, SLOT_SPAWNER);
+		if (lua_isfunction(L, -1) && lua_getinfo(L, ">S", &ar))
+			source = ar.short_src;
+	}
+	return source;
+}
+
+int gr_thread_call_hook(const char *name, const char *argument)
+{
+	lua_State *L = gr_lua.hub;
+	int result = 0;
+
+	lua_settop(L, 0);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.traceback);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, core_ref);
+	lua_getfield(L, -1, "hooks");
+	lua_getfield(L, -1, name);
+	lua_pushstring(L, argument);
+	if (lua_pcall(L, 1, 1, 1) != 0)
+		gr_log(GR_LOG_ERROR, "%s: %s", name, lua_tostring(L, -1) ? lua_tostring(L, -1) : "error object is not a string");
+	else
+		result = lua_toboolean(L, -1);
+	lua_settop(L, 0);
+	return result;
+}
+
+static const luaL_Reg functions[] = {
+	{"spawn", l_thread_spawn},
+	{"spawn_for", l_thread_spawn_for},
+	{"spawn_later", l_thread_spawn_later},
+	{"sleep", l_thread_sleep},
+	{"yield", l_thread_yield},
+	{"idle", l_thread_idle},
+	{"park", l_thread_park},
+	{"check", l_thread_check},
+	{"ready", l_thread_ready},
+	{"ready_next", l_thread_ready_next},
+	{"handoff", l_thread_handoff},
+	{"cancel", l_thread_cancel},
+	{"set_deadline", l_thread_set_deadline},
+	{"shield", l_thread_shield},
+	{"current", l_thread_current},
+	{"self", l_thread_self},
+	{"now", l_thread_now},
+	{"state", l_thread_state},
+	{"watch", l_thread_watch},
+	{"daemon", l_thread_daemon},
+	{"set_name", l_thread_set_name},
+	{"list", l_thread_list},
+	{"info", l_thread_info},
+	{"stack", l_thread_stack},
+	{"set_status", l_thread_set_status},
+	{NULL, NULL},
+};
+
+int luaopen_grun_core(lua_State *L)
+{
+	lua_newtable(L);
+	lua_pushvalue(L, -1);
+	core_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+	for (const luaL_Reg *f = functions; f->name; f++) {
+		lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.threads);
+		lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.metatable);
+		lua_pushcclosure(L, f->func, UP_METATABLE);
+		lua_setfield(L, -2, f->name);
+	}
+	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.metatable);
+	lua_setfield(L, -2, "thread");
+	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.traceback);
+	lua_setfield(L, -2, "traceback");
+	lua_newtable(L);
+	lua_setfield(L, -2, "hooks");
+	return 1;
+}

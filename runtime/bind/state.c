@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT */
+/* The Lua state, and what makes LuaJIT stand the switching of C stacks below it. */
+#define _GNU_SOURCE
+#include "bind/state.h"
+
+#include <dlfcn.h>
+#include <lauxlib.h>
+#include <luajit.h>
+#include <lualib.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bind/lib_edit.h"
+#include "bind/lib_net.h"
+#include "bind/lib_thread.h"
+#include "bind/lualib.h"
+#include "bind/luautil.h"
+#include "core/green.h"
+#include "core/hub.h"
+#include "core/log.h"
+
+struct gr_lua gr_lua;
+
+/* ---- The wrapper around every C function ----
+ *
+ * When a C function leaves by an error after another lua_State ran below it (a switch of stacks, or a lua_resume of its
+ * own), LuaJIT goes on with a stale idea of which lua_State runs, and crashes at the next trace exit. Any call into the VM
+ * on the right state repairs it; the unwinder runs it here. Next to the unwinding it costs nothing, so it is done after
+ * every error. */
+
+static void leave(lua_State **guarded)
+{
+	lua_State *L = *guarded;
+
+	if (L == NULL)
+		return;
+	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.noop);
+	lua_call(L, 0, 0);
+}
+
+static int wrap(lua_State *L, lua_CFunction f)
+{
+	lua_State *guarded __attribute__((cleanup(leave))) = L;
+	int n = f(L);
+
+	guarded = NULL;
+	return n;
+}
+
+static int l_noop(lua_State *L)
+{
+	(void)L;
+	return 0;
+}
+
+/* ---- Places where nothing may wait: debug hooks and jit.attach handlers ---- */
+
+static void restore_nopark(const char **saved)
+{
+	gr_lua.nopark = *saved;
+}
+
+static lua_Hook user_hook;
+
+static void hook(lua_State *L, lua_Debug *ar)
+{
+	const char *saved __attribute__((cleanup(restore_nopark))) = gr_lua.nopark;
+
+	/* Hooks belong to the whole VM, so one that raises would break off what tells others of a thread's end. */
+	if (gr_current->user_flags & GR_THREAD_ENDING)
+		return;
+	gr_lua.nopark = "in a debug hook";
+	user_hook(L, ar);
+}
+
+/* LuaJIT's own debug.sethook and C modules alike come here instead of to libluajit (see posix/export.list). */
+int lua_sethook(lua_State *L, lua_Hook f, int mask, int count)
+{
+	static int (*next)(lua_State *, lua_Hook, int, int);
+
+	if (next == NULL)
+		next = (int (*)(lua_State *, lua_Hook, int, int))dlsym(RTLD_NEXT, "lua_sethook");
+	user_hook = mask ? f : NULL;
+	return next(L, user_hook ? hook : NULL, mask, count);
+}
+
+lua_Hook lua_gethook(lua_State *L)
+{
+	(void)L;
+	return user_hook;
+}
+
+static int l_attached(lua_State *L)
+{
+	const char *saved __attribute__((cleanup(restore_nopark))) = gr_lua.nopark;
+
+	gr_lua.nopark = "in a jit.attach handler";
+	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_insert(L, 1);
+	lua_call(L, lua_gettop(L) - 1, 0);
+	return 0;
+}
+
+/* Upvalues: LuaJIT's jit.attach; a weak table from handlers to what was attached in their place. */
+static int l_attach(lua_State *L)
+{
+	luaL_checktype(L, 1, LUA_TFUNCTION);
+	lua_settop(L, 2);
+	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_pushvalue(L, 1);
+	lua_rawget(L, lua_upvalueindex(2));
+	if (lua_isnil(L, -1)) {
+		lua_pop(L, 1);
+		lua_pushvalue(L, 1);
+		lua_pushcclosure(L, l_attached, 1);
+		lua_pushvalue(L, 1);
+		lua_pushvalue(L, -2);
+		lua_rawset(L, lua_upvalueindex(2));
+	}
+	if (lua_isnil(L, 2)) {
+		lua_call(L, 1, 0);
+	} else {
+		lua_pushvalue(L, 2);
+		lua_call(L, 2, 0);
+	}
+	return 0;
+}
+
+static void replace_attach(lua_State *L)
+{
+	lua_getglobal(L, "jit");
+	lua_getfield(L, -1, "attach");
+	lua_newtable(L);
+	lua_createtable(L, 0, 1);
+	lua_pushliteral(L, "k");
+	lua_setfield(L, -2, "__mode");
+	lua_setmetatable(L, -2);
+	lua_pushcclosure(L, l_attach, 2);
+	lua_setfield(L, -2, "attach");
+	lua_pop(L, 1);
+}
+
+/* ---- Library functions that know about green threads ---- */
+
+/* As LuaJIT's; besides it marks a thread whose identity got out, because its lua_State cannot serve another one. */
+static int l_running(lua_State *L)
+{
+	if (lua_pushthread(L))
+		lua_pushnil(L);
+	if (gr_on_green() && L == gr_current->user)
+		gr_current->user_flags |= GR_THREAD_IDENTITY;
+	return 1;
+}
+
+static int l_exit(lua_State *L)
+{
+	if (lua_isboolean(L, 1))
+		gr_lua.exit_status = lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE;
+	else
+		gr_lua.exit_status = (int)luaL_optinteger(L, 1, EXIT_SUCCESS);
+	gr_lua.exit_close = lua_toboolean(L, 2);
+	gr_lua.exited = true;
+	gr_lua.nopark = "while the process ends";
+	/* Exit handlers run on the process's own stack. */
+	gr_hub_stop();
+	return 0;
+}
+
+static void set_function(lua_State *L, const char *library, const char *name, lua_CFunction f)
+{
+	lua_getglobal(L, library);
+	lua_pushcfunction(L, f);
+	lua_setfield(L, -2, name);
+	lua_pop(L, 1);
+}
+
+/* libluajit takes this one for require "ffi" (see posix/export.list). */
+int luaopen_ffi(lua_State *L)
+{
+	int (*next)(lua_State *) = (int (*)(lua_State *))dlsym(RTLD_NEXT, "luaopen_ffi");
+	int n = next(L);
+
+	lua_getfield(L, -1, "sizeof");
+	gr_lua.ffi_sizeof = luaL_ref(L, LUA_REGISTRYINDEX);
+	gr_lua.ffi_loaded = true;
+	return n;
+}
+
+/* ---- grun's own modules ---- */
+
+static int l_load_module(lua_State *L)
+{
+	const struct gr_lualib_entry *module = lua_touserdata(L, lua_upvalueindex(1));
+
+	if (luaL_loadbuffer(L, (const char *)module->data, module->size, module->name) != 0)
+		return lua_error(L);
+	lua_pushstring(L, module->name);
+	lua_call(L, 1, 1);
+	return 1;
+}
+
+static void set_modules(lua_State *L)
+{
+	lua_getglobal(L, "package");
+	lua_getfield(L, -1, "preload");
+	for (const struct gr_lualib_entry *module = gr_lualib; module->name; module++) {
+		lua_pushlightuserdata(L, (void *)module);
+		lua_pushcclosure(L, l_load_module, 1);
+		lua_setfield(L, -2, module->name);
+	}
+	lua_pushcfunction(L, luaopen_grun_core);
+	lua_setfield(L, -2, "grun.core");
+	lua_pushcfunction(L, luaopen_grun_core_net);
+	lua_setfield(L, -2, "grun.core.net");
+	lua_pushcfunction(L, luaopen_grun_core_edit);
+	lua_setfield(L, -2, "grun.core.edit");
+	lua_pop(L, 2);
+}
+
+/* While developing: GRUN_LUALIB=lualib takes grun's Lua modules from the tree. */
+static void set_modules_from(lua_State *L, const char *dir)
+{
+	lua_getglobal(L, "package");
+	lua_getfield(L, -1, "preload");
+	for (const struct gr_lualib_entry *module = gr_lualib; module->name; module++) {
+		lua_pushnil(L);
+		lua_setfield(L, -2, module->name);
+	}
+	lua_getfield(L, -2, "path");
+	lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;%s", dir, dir, lua_tostring(L, -1));
+	lua_setfield(L, -4, "path");
+	lua_pop(L, 3);
+}
+
+/* ---- Creation ---- */
+
+/* Message handler below every thread: keeps the traceback, taken before unwinding, beside the error object. The objects
+ * that cancel a thread or end a scope are no accidents and get none. */
+static int l_traceback(lua_State *L)
+{
+	lua_settop(L, 1);
+	if (luaL_getmetafield(L, 1, "__grun_signal") || !gr_on_green()) {
+		if (!gr_on_green() && lua_isstring(L, 1))
+			luaL_traceback(L, L, lua_tostring(L, 1), 1);
+		lua_settop(L, gr_on_green() ? 1 : lua_gettop(L));
+		return 1;
+	}
+	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.threads);
+	lua_rawgeti(L, -1, (int)gr_current->index + 1);
+	if (!lua_istable(L, 3))
+		return lua_settop(L, 1), 1;
+	lua_getfield(L, 3, "_traced");
+	/* A scope on the way here may have passed on an error that was traced where it was thrown. */
+	if (lua_isnil(L, 4) || !lua_rawequal(L, 4, 1)) {
+		luaL_traceback(L, L, NULL, 1);
+		lua_setfield(L, 3, "traceback");
+		lua_pushvalue(L, 1);
+		lua_setfield(L, 3, "_traced");
+	}
+	lua_settop(L, 1);
+	return 1;
+}
+
+static int new_table_ref(lua_State *L)
+{
+	lua_newtable(L);
+	return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static int function_ref(lua_State *L, lua_CFunction f)
+{
+	lua_pushcfunction(L, f);
+	return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static int l_setup(lua_State *L)
+{
+	const char *dir = getenv("GRUN_LUALIB");
+
+	if (!*(bool *)lua_touserdata(L, 1)) {
+		lua_pushboolean(L, 1);
+		lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
+	}
+	luaL_openlibs(L);
+	gr_lua.threads = new_table_ref(L);
+	gr_lua.states = new_table_ref(L);
+	gr_lua.metatable = new_table_ref(L);
+	gr_lua.noop = function_ref(L, l_noop);
+	gr_lua.traceback = function_ref(L, l_traceback);
+	gr_lua.hub = lua_newthread(L);
+	luaL_ref(L, LUA_REGISTRYINDEX);
+	lua_pushlightuserdata(L, (void *)wrap);
+	luaJIT_setmode(L, -1, LUAJIT_MODE_WRAPCFUNC | LUAJIT_MODE_ON);
+	set_function(L, "coroutine", "running", l_running);
+	set_function(L, "os", "exit", l_exit);
+	replace_attach(L);
+	set_modules(L);
+	if (dir)
+		set_modules_from(L, dir);
+	lua_getglobal(L, "require");
+	lua_pushliteral(L, "grun");
+	lua_call(L, 1, 1);
+	lua_setglobal(L, "grun");
+	return 0;
+}
+
+lua_State *gr_state_new(bool environment)
+{
+	lua_State *L = luaL_newstate();
+
+	if (L == NULL)
+		return NULL;
+	memset(&gr_lua, 0, sizeof(gr_lua));
+	gr_lua.main = L;
+	lua_pushcfunction(L, l_setup);
+	lua_pushlightuserdata(L, &environment);
+	if (lua_pcall(L, 1, 0, 0) != 0) {
+		gr_log(GR_LOG_ERROR, "%s", lua_tostring(L, -1));
+		lua_close(L);
+		return NULL;
+	}
+	gr_hub.on_release = gr_thread_release;
+	gr_hub.spawn_site = gr_thread_site;
+	gr_hub.may_wait = gr_lua_may_wait;
+	return L;
+}
+
+void gr_state_close(void)
+{
+	gr_lua.nopark = "while the process ends";
+	lua_close(gr_lua.main);
+	gr_lua.main = NULL;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* The Lua state of the process and what has to be changed in LuaJIT so that C stacks may be switched below it. */
+#ifndef GR_BIND_STATE_H
+#define GR_BIND_STATE_H
+
+#include <stdbool.h>
+
+#include <lua.h>
+
+/* Values anchored in the registry, made once by gr_state_new. */
+struct gr_lua {
+	lua_State *main;  /* the state's main thread: runs the first script, so that coroutine.running() is nil there */
+	lua_State *hub;   /* for Lua that runs in the hub */
+	int threads;      /* registry reference: [index + 1] = handle of the thread */
+	int states;       /* registry reference: [index + 1] = its lua_State */
+	int noop;         /* registry reference: a C function that does nothing */
+	int traceback;    /* registry reference: the message handler below every thread */
+	int metatable;    /* registry reference: of thread handles; filled by lualib/grun/thread.lua */
+	int ffi_sizeof;   /* registry reference: ffi.sizeof, which makes the FFI remember the calling lua_State */
+	int exit_status;  /* of the process */
+	bool exited;      /* os.exit was called … */
+	bool exit_close;  /* … and wants the state closed */
+	const char *nopark; /* why nothing may wait now, or NULL */
+	bool ffi_loaded;
+};
+
+extern struct gr_lua gr_lua;
+
+/* Creates the state with all libraries, grun's module loader and the repairs. Returns NULL when out of memory.
+ * `environment` false: the LUA_PATH and LUA_CPATH variables are not looked at. */
+lua_State *gr_state_new(bool environment);
+
+/* Closes it; nothing may wait any more. */
+void gr_state_close(void);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* The one table that turns result codes into words. */
+#define _GNU_SOURCE
+#include "core/error.h"
+
+#include <stddef.h>
+#include <string.h>
+
+struct entry {
+	int rc;
+	const char *name, *message;
+};
+
+static const struct entry table[] = {
+	{GR_TIMEOUT, "timeout", "timeout"},
+	{GR_CLOSED, "closed", "closed"},
+	{GR_BUSY, "busy", "busy: another thread is already waiting here"},
+	{GR_CANCELED, "cancelled", "cancelled"},
+	{GR_DEADLINE, "timeout", "deadline passed"},
+	{GR_TOO_LARGE, "too_large", "too large"},
+	{GR_BAD_ADDRESS, "bad_address", "bad address"},
+	{GR_NOT_FOUND, "ENOTFOUND", "host not found"},
+	{GR_LIMIT, "limit", "no further thread can be created"},
+	{GR_MISUSE, "misuse", "cannot wait here"},
+};
+
+static const struct entry *find(int rc)
+{
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		if (table[i].rc == rc)
+			return &table[i];
+	return NULL;
+}
+
+const char *gr_strerror(int rc)
+{
+	const struct entry *e = find(rc);
+
+	return e ? e->message : strerror(rc < 0 ? -rc : rc);
+}
+
+const char *gr_errname(int rc)
+{
+	const struct entry *e = find(rc);
+	const char *name = e ? e->name : strerrorname_np(rc < 0 ? -rc : rc);
+
+	return name ? name : "EUNKNOWN";
+}

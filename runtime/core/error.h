@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* Result codes of every layer: >= 0, or a negative errno, or one of the negative GR_* below. */
+#ifndef GR_CORE_ERROR_H
+#define GR_CORE_ERROR_H
+
+/* Far below any -errno, so that both share one int. */
+enum gr_error {
+	GR_TIMEOUT = -10000, /* the call's own timeout passed */
+	GR_CLOSED,           /* end of stream, or closed by another thread while waiting */
+	GR_BUSY,             /* another thread already waits for the same thing */
+	GR_CANCELED,         /* the thread is cancelled; a binding raises */
+	GR_DEADLINE,         /* the deadline of a surrounding scope passed; a binding raises */
+	GR_TOO_LARGE,        /* a limit was reached; nothing was consumed */
+	GR_BAD_ADDRESS,      /* an address that cannot be parsed */
+	GR_NOT_FOUND,        /* a host name that does not resolve */
+	GR_LIMIT,            /* no further thread can be created */
+	GR_MISUSE,           /* a wait where waiting is not possible */
+};
+
+/* The message for people. "timeout" and "closed" are exactly these words. Static or thread-local text, never NULL. */
+const char *gr_strerror(int rc);
+
+/* The stable code for programs: "timeout", "closed", "busy", …, or the name of the errno ("ECONNREFUSED"). */
+const char *gr_errname(int rc);
+
+#endif

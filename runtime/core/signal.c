@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* Signals handled in the hub. */
+#define _GNU_SOURCE
+#include "core/signal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include "core/hub.h"
+
+static struct {
+	void (*callback)(int signal);
+	volatile sig_atomic_t arrived;
+	volatile sig_atomic_t armed; /* the next arrival exits */
+	bool twice;
+	int status;
+} table[NSIG];
+
+static ev_async wakeup;
+
+void (*gr_signal_at_exit)(void);
+
+/* Runs on whatever stack is current; ev_async_send is async-signal-safe. */
+static void on_signal(int number)
+{
+	int saved = errno;
+
+	if (table[number].armed) {
+		if (gr_signal_at_exit)
+			gr_signal_at_exit();
+		_exit(table[number].status);
+	}
+	if (table[number].twice)
+		table[number].armed = 1;
+	table[number].arrived = 1;
+	ev_async_send(gr_hub.loop, &wakeup);
+	errno = saved;
+}
+
+static void deliver(struct ev_loop *loop, ev_async *async, int revents)
+{
+	(void)loop;
+	(void)async;
+	(void)revents;
+	for (int i = 1; i < NSIG; i++) {
+		if (!table[i].arrived)
+			continue;
+		table[i].arrived = 0;
+		if (table[i].callback)
+			table[i].callback(i);
+	}
+}
+
+static void start_wakeup(void)
+{
+	if (ev_is_active(&wakeup))
+		return;
+	ev_async_init(&wakeup, deliver);
+	ev_async_start(gr_hub.loop, &wakeup);
+	ev_unref(gr_hub.loop);
+}
+
+int gr_signal_watch(int number, void (*callback)(int))
+{
+	struct sigaction action = {.sa_handler = callback ? on_signal : SIG_DFL, .sa_flags = SA_RESTART | SA_ONSTACK};
+
+	if (number <= 0 || number >= NSIG)
+		return -EINVAL;
+	start_wakeup();
+	table[number].callback = callback;
+	sigemptyset(&action.sa_mask);
+	return sigaction(number, &action, NULL) < 0 ? -errno : 0;
+}
+
+void gr_signal_twice_exits(int number, int status)
+{
+	table[number].status = status;
+	table[number].armed = 0;
+	table[number].twice = true;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* Addresses: text such as "tcp://127.0.0.1:80" or "unix:/run/app.sock" to what the kernel takes, and back. */
+#ifndef GR_NET_ADDR_H
+#define GR_NET_ADDR_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "core/error.h"
+
+enum {
+	GR_ADDR_WHY = 160,  /* bytes for the message of gr_addr_parse */
+	GR_ADDR_TEXT = 160, /* bytes for gr_addr_format: enough for every address */
+	GR_ADDR_MAX = 16,   /* addresses of one name that are used */
+	GR_ADDR_PATH = sizeof(((struct sockaddr_un *)0)->sun_path) - 1, /* longest unix path or abstract name */
+};
+
+enum gr_scheme { GR_SCHEME_TCP, GR_SCHEME_UNIX };
+
+/* An address as written, checked but not resolved. */
+struct gr_endpoint {
+	enum gr_scheme scheme;
+	uint16_t port;  /* tcp; 0 = any free one */
+	char name[256]; /* tcp: host without brackets, "" = all interfaces; unix: the path, "@name" = abstract */
+};
+
+/* An address as the kernel takes it. */
+struct gr_addr {
+	socklen_t len;
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+		struct sockaddr_un un;
+	} u;
+};
+
+/* Parses "tcp://host:port", "tcp://:port", "tcp://[v6]:port", "unix:/path", "unix:@abstract" or a bare "host:port".
+ * Returns 0, or GR_BAD_ADDRESS with the reason in `why` (GR_ADDR_WHY bytes). Pure. */
+int gr_addr_parse(const char *text, size_t len, struct gr_endpoint *out, char *why);
+
+/* Fills in at most `max` addresses of the endpoint, best first. Host names are "localhost" and those in /etc/hosts.
+ * No host means all interfaces if `passive` (to listen), else this machine. Returns their number (>= 1),
+ * GR_NOT_FOUND, or -ENODEV for an unknown IPv6 zone. Reads /etc/hosts when it changed; never parks. */
+int gr_addr_resolve(const struct gr_endpoint *e, bool passive, struct gr_addr *out, int max);
+
+/* Parses a literal IPv4 or IPv6 address, the latter with an optional zone ("fe80::1%eth0"). Returns 0, GR_BAD_ADDRESS,
+ * or -ENODEV for an unknown zone. */
+int gr_addr_literal(const char *host, uint16_t port, struct gr_addr *out);
+
+/* Writes the address as gr_addr_parse reads it, NUL-terminated, into GR_ADDR_TEXT bytes; returns the length. IPv4
+ * addresses mapped into IPv6 are written as IPv4. An unnamed unix socket is "unix:". */
+size_t gr_addr_format(const struct gr_addr *addr, char *text);
+
+#endif

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/* Listening sockets. */
+#define _GNU_SOURCE
+#include "net/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/hub.h"
+#include "core/log.h"
+
+static const double PAUSE_MIN = 0.01, PAUSE_MAX = 1.0, LOG_EVERY = 1.0;
+
+/* Clients that a stopping listener still takes; more than that are new ones who keep coming. */
+enum { LEFT_MAX = 1024 };
+
+/* One descriptor kept for the moment when there is no other, as long as there is a listener in the process. */
+static struct {
+	int fd;
+	unsigned users;
+} reserve = {.fd = -1};
+
+static void fill_reserve(void)
+{
+	if (reserve.fd < 0)
+		reserve.fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void empty_reserve(void)
+{
+	if (reserve.fd >= 0)
+		close(reserve.fd);
+	reserve.fd = -1;
+}
+
+void gr_listener_create(struct gr_listener *l)
+{
+	memset(l, 0, sizeof(*l));
+	l->fd = -1;
+}
+
+/* Opening. */
+
+static void remember_path(struct gr_listener *l)
+{
+	struct stat st;
+
+	if (l->addr.u.sa.sa_family != AF_UNIX || l->addr.u.un.sun_path[0] == '\0' ||
+	    lstat(l->addr.u.un.sun_path, &st) < 0)
+		return;
+	l->dev = st.st_dev;
+	l->ino = st.st_ino;
+	l->owner = getpid();
+}
+
+static int listen_on_any(const struct gr_addr *addrs, int n, const struct gr_sock_opts *opts)
+{
+	int fd = -EADDRNOTAVAIL;
+
+	/* The second address is for machines without IPv6, or without IPv4. */
+	for (int i = 0; i < n && (fd == -EADDRNOTAVAIL || fd == -EAFNOSUPPORT); i++)
+		fd = gr_sock_listen(&addrs[i], opts);
+	return fd;
+}
+
+int gr_listener_open(struct gr_listener *l, const struct gr_addr *addrs, int n, const struct gr_sock_opts *opts)
+{
+	int fd = listen_on_any(addrs, n, opts), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = gr_sock_name(fd, &l->addr);
+	if (rc < 0) {
+		close(fd);
+		return rc;
+	}
+	l->fd = fd;
+	gr_io_init(&l->io, fd, EV_READ);
+	remember_path(l);
+	reserve.users++;
+	fill_reserve();
+	return 0;
+}
+
+/* Accepting. */
+
+static int take(struct gr_listener *l)
+{
+	int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Uses the reserve to take one client and reset it, so that it does not hang. False: no client was waiting, since the
+ * kernel reports the missing descriptor before it looks into the backlog. */
+static bool turn_one_away(struct gr_listener *l)
+{
+	int fd;
+
+	if (reserve.fd < 0) {
+		fill_reserve();
+		return true;
+	}
+	empty_reserve();
+	fd = take(l);
+	if (fd >= 0) {
+		gr_sock_reset_on_close(fd);
+		close(fd);
+	}
+	fill_reserve();
+	return fd != -EAGAIN;
+}
+
+static void report(const struct gr_listener *l, int rc)
+{
+	static double next;
+	char text[GR_ADDR_TEXT];
+	double now = gr_now();
+
+	if (now < next)
+		return;
+	next = now + LOG_EVERY;
+	gr_addr_format(&l->addr, text);
+	gr_log(GR_LOG_WARN, "%s: cannot accept: %s; trying again", text, gr_strerror(rc));
+}
+
+static int pause_accepting(struct gr_listener *l, double until)
+{
+	double end;
+	int rc;
+
+	l->pause = l->pause == 0 ? PAUSE_MIN : l->pause < PAUSE_MAX / 2 ? l->pause * 2 : PAUSE_MAX;
+	end = gr_until(l->pause);
+	l->pausing = gr_current;
+	rc = gr_wait(end < until ? end : until, "accept (no resources)");
+	l->pausing = NULL;
+	return rc == GR_TIMEOUT && end < until ? 0 : rc;
+}
+
+static bool out_of_resources(int rc)
+{
+	return rc == -EMFILE || rc == -ENFILE || rc == -ENOBUFS || rc == -ENOMEM;
+}
+
+/* Errors of the connection, not of the listener: accept(2), "Error handling". */
+static bool is_transient(int rc)
+{
+	switch (-rc) {
+	case EINTR:
+	case ECONNABORTED:
+	case EPROTO:
+	case EPERM:
+	case ENETDOWN:
+	case ENOPROTOOPT:
+	case EHOSTDOWN:
+	case ENONET:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int end_of_backlog(struct gr_listener *l)
+{
+	gr_listener_close(l);
+	return GR_CLOSED;
+}
+
+static int await_client(struct gr_listener *l, double until)
+{
+	int rc;
+
+	if (l->stopping)
+		return end_of_backlog(l);
+	rc = gr_io_wait(&l->io, until, "accept");
+	/* Stopped meanwhile: look once more for who came since the last look. */
+	return rc == GR_CLOSED && l->fd >= 0 ? 0 : rc;
+}
+
+/* What a failed attempt means: 0 = try again now, < 0 = give up. May wait. */
+static int recover(struct gr_listener *l, int rc, double until)
+{
+	if (rc == -EAGAIN)
+		return await_client(l, until);
+	if (is_transient(rc)) {
+		gr_yield();
+		return 0;
+	}
+	if (!out_of_resources(rc))
+		return rc;
+	if ((rc == -EMFILE || rc == -ENFILE) && !turn_one_away(l))
+		return await_client(l, until);
+	report(l, rc);
+	return l->stopping ? end_of_backlog(l) : pause_accepting(l, until);
+}
+
+int gr_listener_accept(struct gr_listener *l, double until)
+{
+	int fd, rc;
+
+	if (l->fd >= 0 && (l->pausing || l->io.waiter))
+		return GR_BUSY;
+	for (;;) {
+		if (l->fd < 0)
+			return GR_CLOSED;
+		if (l->stopping && l->left-- == 0)
+			return end_of_backlog(l);
+		fd = take(l);
+		if (fd >= 0) {
+			l->pause = 0;
+			return fd;
+		}
+		rc = recover(l, fd, until);
+		if (rc < 0)
+			return rc;
+	}
+}
+
+/* Closing. */
+
+void gr_listener_stop(struct gr_listener *l)
+{
+	if (l->fd < 0 || l->stopping)
+		return;
+	l->stopping = true;
+	l->left = LEFT_MAX;
+	gr_io_end(&l->io, GR_CLOSED);
+	if (l->pausing)
+		gr_wake(l->pausing, 0);
+}
+
+static void remove_path(struct gr_listener *l)
+{
+	struct stat st;
+
+	if (l->owner == 0 || l->owner != getpid())
+		return;
+	if (lstat(l->addr.u.un.sun_path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
+		unlink(l->addr.u.un.sun_path);
+	l->owner = 0;
+}
+
+void gr_listener_close(struct gr_listener *l)
+{
+	if (l->fd < 0)
+		return;
+	gr_io_end(&l->io, GR_CLOSED);
+	remove_path(l);
+	close(l->fd);
+	l->fd = -1;
+	if (--reserve.users == 0)
+		empty_reserve();
+	if (l->pausing)
+		gr_wake(l->pausing, GR_CLOSED);
+}

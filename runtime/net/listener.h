@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* A listening socket and the one place that accepts, with what to do when the process is out of descriptors. */
+#ifndef GR_NET_LISTENER_H
+#define GR_NET_LISTENER_H
+
+#include <sys/types.h>
+
+#include "core/wait.h"
+#include "net/sock.h"
+
+struct gr_listener {
+	int fd;                   /* -1 = closed */
+	bool stopping;            /* takes what is in the backlog, then closes … */
+	unsigned left;            /* … at the latest after so many more attempts */
+	struct gr_io io;
+	struct gr_green *pausing; /* the accepting thread while it waits for descriptors */
+	double pause;             /* seconds of the last pause; 0 after a success */
+	struct gr_addr addr;      /* with the real port */
+	dev_t dev;                /* unix path: what we created, so that only that is unlinked */
+	ino_t ino;
+	pid_t owner;              /* the process that created it; 0: there is no path to unlink */
+};
+
+/* Makes a closed listener. */
+void gr_listener_create(struct gr_listener *l);
+
+/* Listens on the first of the addresses that this machine supports. Returns 0 or a negative errno. */
+int gr_listener_open(struct gr_listener *l, const struct gr_addr *addrs, int n, const struct gr_sock_opts *opts);
+
+/* Waits for a connection; returns its descriptor, non-blocking. Connections that failed before they were accepted are
+ * skipped. Without descriptors it resets one client, pauses (10 ms doubling to 1 s) and tries again until `until`.
+ * Else GR_CLOSED, GR_BUSY (another thread accepts here), what a wait returns, or a negative errno. Parks. */
+int gr_listener_accept(struct gr_listener *l, double until);
+
+/* From now on accept returns connections that wait in the backlog already, but waits no more and closes at its end. */
+void gr_listener_stop(struct gr_listener *l);
+
+/* Closes, removes the unix path it created, wakes the accepting thread with GR_CLOSED. Idempotent; never parks. */
+void gr_listener_close(struct gr_listener *l);
+
+#endif

@@ -1,0 +1,74 @@
+-- SPDX-License-Identifier: MIT
+-- What the specs about sockets share.
+
+local grun = require("grun")
+local helper = require("spec.helper")
+
+local M = {}
+
+--- Makes an it() whose body gets keep(object...), which closes its arguments after the test and
+--- returns them. Called with the spec file's own it and a function that calls its finally.
+function M.test(it, finally)
+  return function(name, body)
+    it(name, function()
+      local opened = {}
+      finally(function()
+        for i = #opened, 1, -1 do
+          opened[i]:close()
+        end
+      end)
+      body(function(...)
+        for i = 1, select("#", ...) do
+          opened[#opened + 1] = (select(i, ...))
+        end
+        return ...
+      end)
+    end)
+  end
+end
+
+--- A client and the server's end of its connection.
+function M.connected(keep, address, opts)
+  local listener = keep(assert(grun.listen(address)))
+  local client = keep(assert(grun.connect(listener:address(), opts)))
+  return client, keep(assert(listener:accept()))
+end
+
+--- A path for a unix socket, removed after the test.
+function M.unix_path()
+  local name = helper.tmpname()
+  os.remove(name)
+  return name
+end
+
+--- Runs fn(...) in a thread and returns it once it waits.
+function M.parked(fn, ...)
+  local t = grun.spawn(fn, ...)
+  while t:status() ~= "waiting" do
+    assert(t[1], "the thread ended instead of waiting")
+    grun.yield()
+  end
+  return t
+end
+
+--- n bytes without a short period, so that lost or repeated pieces show.
+function M.noise(n)
+  local pieces, seed = {}, 1
+  for i = 1, math.ceil(n / 8) do
+    seed = (seed * 16807) % 2147483647
+    pieces[i] = ("%08x"):format(seed)
+  end
+  return table.concat(pieces):sub(1, n)
+end
+
+--- Something short that tells two long texts apart.
+function M.checksum(text)
+  local a, b = 1, 0
+  for i = 1, #text do
+    a = (a + text:byte(i)) % 65521
+    b = (b + a) % 65521
+  end
+  return #text .. ":" .. b * 65536 + a
+end
+
+return M

@@ -1,0 +1,101 @@
+-- SPDX-License-Identifier: MIT
+-- What the specs about synchronisation share: threads that wait, and threads that leave their wait
+-- in the very moment in which what they wait for happens.
+
+local assert = require("busted").assert
+local grun = require("grun")
+local helper = require("spec.helper")
+
+local M = {}
+
+--- Runs fn(...) in a thread, killed after the test, and returns it once it waits.
+function M.waiting(fn, ...)
+  local t = helper.spawn(fn, ...)
+  while t:status() == "new" or t:status() == "ready" do
+    grun.yield()
+  end
+  assert.equal("waiting", t:status())
+  return t
+end
+
+--- Lets all that is ready run until everybody waits.
+function M.settle()
+  grun.idle()
+end
+
+--- What a thread ended with: its results, or nil, "cancelled".
+function M.outcome(t)
+  t:join()
+  if t:status() == "cancelled" then
+    return nil, "cancelled"
+  end
+  return t:get()
+end
+
+--- Fills a list in the order in which its threads come past: log("a"); log.text() is "a b …".
+function M.log()
+  local log, words = {}, {}
+  function log.text()
+    return table.concat(words, " ")
+  end
+  return setmetatable(log, {
+    __call = function(_, word)
+      words[#words + 1] = tostring(word)
+    end,
+  })
+end
+
+-- ---- Two things at once ----
+
+local SHORT = 0.01
+
+local function spin(seconds)
+  local till = grun.now() + seconds
+  while grun.now() < till do -- luacheck: ignore
+  end
+end
+
+local function start(way, wait)
+  return M.waiting(function()
+    if way == "deadline" then
+      return grun.timeout(SHORT, wait)
+    end
+    return wait(way == "timeout" and SHORT or nil)
+  end)
+end
+
+--- How a wait can end without success, and what outcome() then says.
+M.ways_out = { timeout = "timeout", deadline = "timeout", cancel = "cancelled" }
+
+--- A thread in wait(seconds) that was woken because its time is up, its deadline has passed or it
+--- was cancelled, and has not run since.
+function M.leaving(way, wait)
+  local t = start(way, wait)
+  if way == "cancel" then
+    t:cancel()
+  else
+    -- Both timers are over when the loop looks next, and ours is the earlier one.
+    helper.spawn(spin, 2 * SHORT)
+    grun.sleep(SHORT / 2)
+  end
+  assert.equal("ready", t:status())
+  return t
+end
+
+--- A thread in wait(seconds) that act() has woken, and whose time was up, whose deadline had passed
+--- or that was cancelled before it ran.
+function M.late(way, wait, act)
+  local t = start(way, wait)
+  if way == "cancel" then
+    act()
+    t:cancel()
+  else
+    spin(2 * SHORT)
+    act()
+    assert.equal("ready", t:status())
+  end
+  return t
+end
+
+package.loaded["spec.sync_helper"] = M
+return M
