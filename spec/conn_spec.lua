@@ -7,7 +7,7 @@ local net = require("spec.net_helper")
 
 local test = net.test(it, function(fn) finally(fn) end)
 local connected, unix_path, parked = net.connected, net.unix_path, net.parked
-local noise, checksum = net.noise, net.checksum
+local noise, same = net.noise, net.same
 
 local KIB = 1024
 
@@ -63,10 +63,10 @@ describe("a connection", function()
           return a:read("a")
         end)
         local got = b:read("a")
-        assert.equal(checksum(data), checksum(got))
+        assert.is_true(same(data, got))
         assert(b:write(got))
         b:close()
-        assert.equal(checksum(data), checksum(writer:get()))
+        assert.is_true(same(data, writer:get()))
       end)
     end
   end
@@ -84,7 +84,7 @@ describe("a connection", function()
       assert(a:write(data))
       assert(a:shutdown("w"))
     end)
-    assert.equal(checksum(data), checksum(a:read("a")))
+    assert.is_true(same(data, a:read("a")))
     writer:get()
     echo:get()
   end)
@@ -335,6 +335,7 @@ describe("read_until", function()
     assert.same({ nil, "line too long", "too_large" }, { b:read_until(";", { max = 4 }) })
     assert.equal("12345", b:read_until(";", { max = 5 }))
     assert.same({ nil, "line too long", "too_large" }, { b:read_until("#", { max = 4 }) })
+    assert.same({ nil, "line too long", "too_large" }, { b:read_until("####", { max = 4 }) })
     assert.equal("6789;", b:read_until("#", { max = 5 }))
   end)
 
@@ -415,7 +416,7 @@ describe("write", function()
     grun.idle()
     collectgarbage()
     local expected = table.concat(all)
-    assert.equal(checksum(expected .. "|" .. expected), checksum(b:read("a")))
+    assert.is_true(same(expected .. "|" .. expected, b:read("a")))
     writer:get()
   end)
 
@@ -438,8 +439,9 @@ describe("write", function()
     local a, b = keep(assert(grun.pair()))
     local data = ("x"):rep(4 * KIB * KIB)
     a:settimeout(0.05)
+    local over = false
     local reader = grun.spawn(function()
-      while b:recv(1000) do
+      while not over and b:recv(1000) do
         grun.sleep(0.01)
       end
     end)
@@ -449,7 +451,7 @@ describe("write", function()
     assert.is_true(grun.now() - start >= 0.05 and grun.now() - start < 5)
     assert.is_true(n > 0 and n < #data)
     assert.equal(n, a:stats().sent)
-    a:close()
+    over = true
     reader:join()
   end)
 
@@ -527,16 +529,40 @@ describe("two threads on one connection", function()
     assert.equal("two", a:read())
   end)
 
-  test("may not both write", function(keep)
+  test("write one after the other, never mixed", function(keep)
     local a, b = keep(assert(grun.pair()))
+    local size = 4 * KIB * KIB
+    local first = parked(a.write, a, ("x"):rep(size))
+    local many = {}
+    for i = 1, 200 do
+      many[i] = ("y"):rep(1000)
+    end
+    local second, third = parked(a.write, a, many), parked(a.write, a, "z")
+    assert.equal(("x"):rep(size), b:read(size))
+    assert.equal(("y"):rep(200000) .. "z", b:read(200001))
+    assert.same({ true, true, true }, { first:get(), second:get(), third:get() })
+  end)
+
+  test("wait for their turn to write no longer than their own time", function(keep)
+    local a, b = keep(assert(grun.pair()))
+    local size = 4 * KIB * KIB
+    local first = parked(a.write, a, ("x"):rep(size))
+    local late = parked(grun.timeout, 0.01, a.write, a, "late")
+    local killed, last = parked(a.write, a, "killed"), parked(a.write, a, "last")
+    assert.equal("timeout", select(2, late:get()))
+    assert.is_true(killed:kill())
+    assert.equal(size, #b:read(size))
+    assert.is_true(first:get() and last:get())
+    assert.equal("last", b:read(4))
+  end)
+
+  test("wait for their turn to write until the connection is closed", function(keep)
+    local a = keep(assert(grun.pair()))
     local first = parked(a.write, a, ("x"):rep(4 * KIB * KIB))
-    assert.equal("busy", select(3, a:write("y")))
-    assert.equal("busy", select(3, a:write({ "y" })))
-    local rest = grun.spawn(b.read, b, "a")
-    assert.is_true(first:get())
-    assert.is_true(a:write("z"))
+    local second = parked(a.write, a, "y")
     a:close()
-    assert.equal(4 * KIB * KIB + 1, #rest:get())
+    assert.equal("closed", select(2, first:get()))
+    assert.equal("closed", select(2, second:get()))
   end)
 end)
 
@@ -693,9 +719,9 @@ describe("a cancelled thread", function()
   end)
 end)
 
-describe("a thread that reads and writes without ever waiting", function()
+describe("a thread that writes without ever waiting", function()
   test("does not keep others from running", function(keep)
-    local a, b = keep(assert(grun.pair()))
+    local a = keep(assert(grun.pair()))
     local turns, stop = 0, false
     local other = grun.spawn(function()
       while not stop do
@@ -703,13 +729,12 @@ describe("a thread that reads and writes without ever waiting", function()
         grun.yield()
       end
     end)
-    for _ = 1, 1000 do
+    for _ = 1, 200 do
       a:write("x")
-      b:recv()
     end
     stop = true
     other:join()
-    assert.is_true(turns >= 10)
+    assert.is_true(turns >= 1)
   end)
 end)
 
@@ -762,50 +787,43 @@ describe("a finalizer that reads", function()
     assert.equal("data", a:recv())
   end)
 
-  test("does not disturb a read under way", function(keep)
-    local a, b = keep(assert(grun.pair()))
-    local c, d = keep(assert(grun.pair()))
-    local A, B = ("a"):rep(20000), ("b"):rep(20000)
-    local ran, wrong = 0, {}
-    local function finalize()
-      ran = ran + 1
-      local text = d:recv(20000)
-      if text and text:find("[^b]") then
-        wrong[#wrong + 1] = text
+  it("does not disturb a read under way", function()
+    -- In a process of its own: with a small heap, finalizers run in the middle of reads.
+    local out, err = helper.run_script([[
+      local a, b = grun.pair()
+      local c, d = grun.pair()
+      b:settimeout(0)
+      d:settimeout(0)
+      collectgarbage("setpause", 100)
+      collectgarbage("setstepmul", 1000)
+      local ran, wrong, nested = 0, 0, 0
+      local function check(text, letter)
+        if text and text:find("[^" .. letter .. "]") then
+          wrong = wrong + 1
+        end
       end
-      -- Nested in a read of the same connection this is "busy".
-      text = b:recv(10)
-      if text and text:find("[^a]") then
-        wrong[#wrong + 1] = text
+      local function finalize()
+        ran = ran + 1
+        check(d:recv(20000), "b")
+        local text, _, code = b:recv(10)
+        check(text, "a")
+        nested = nested + (code == "busy" and 1 or 0)
       end
-    end
-    finally(function()
-      collectgarbage("setstepmul", 200)
-      collectgarbage("setpause", 200)
-      a:close()
-      b:close()
-      c:close()
-      d:close()
-    end)
-    collectgarbage("setstepmul", 1000)
-    collectgarbage("setpause", 100)
-    b:settimeout(0)
-    d:settimeout(0)
-    for _ = 1, 3000 do
-      for _ = 1, 3 do
-        getmetatable(newproxy(true)).__gc = finalize
+      local A, B = ("a"):rep(20000), ("b"):rep(20000)
+      for _ = 1, 5000 do
+        for _ = 1, 3 do
+          getmetatable(newproxy(true)).__gc = finalize
+        end
+        a:write(A)
+        c:write(B)
+        check(b:recv(20000), "a")
+        repeat until not b:recv()
+        repeat until not d:recv()
       end
-      a:write(A)
-      c:write(B)
-      local text = b:recv(20000)
-      if text and text:find("[^a]") then
-        wrong[#wrong + 1] = text
-      end
-      repeat until not b:recv()
-      repeat until not d:recv()
-    end
-    assert.is_true(ran > 500)
-    assert.equal(0, #wrong)
+      print(ran > 1000, wrong, nested > 0)
+    ]])
+    assert.equal("", err)
+    assert.equal("true\t0\ttrue\n", out)
   end)
 end)
 

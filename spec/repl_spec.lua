@@ -103,6 +103,17 @@ describe("the prompt", function()
     assert.equal("tick\t1\ntick\t2\ntick\t3\ntrue", values(text))
   end)
 
+  it("does so also when a signal interrupts it as it begins to wait", function()
+    local file = helper.script("n = 0 " ..
+      "grun.spawn(function() while true do n = n + 1 grun.sleep(0.01) end end)")
+    local command = "{ sleep 0.3; echo 'print(n > 5)'; } | " ..
+      "strace -qq -o /dev/null -e trace=poll -e inject=poll:error=EINTR:when=1 %s -q -i %s 2>&1"
+    local pipe = io.popen(command:format(helper.quote(helper.grun), file))
+    local text = pipe:read("*a")
+    pipe:close()
+    assert.equal("> true\n> \n", text)
+  end)
+
   it("reports errors of other threads", function()
     local _, stderr = prompt("t = spawn(error, 'late')\nt:join()\n")
     assert.matches("^grun: thread #%d+ failed: late\n", stderr)
@@ -255,6 +266,21 @@ describe("at a terminal", function()
     t:type("\3", "\n> $")
     t:type("\3", "\n> $")
     t:type("2\n", "2\r\n> $")
+  end)
+
+  it("^C is never lost", function()
+    open()
+    for i = 1, 50 do
+      t:send(("a"):rep(i % 10))
+      t:type("\3", "\n> $")
+    end
+  end)
+
+  it("a chunk that can never go on is cancelled, or left if it is shielded", function()
+    open()
+    t:type("e = event() e:wait()\n", "grun: deadlock: .-\r\ncancelled: interrupted.-\r\n> $")
+    t:type("shield(e.wait, e)\n", "grun: deadlock: .- goes on in the background\r\n> $")
+    t:type("1 + 1\n", "2\r\n> $")
   end)
 
   it("^C cancels the running chunk, and only that", function()

@@ -88,8 +88,10 @@ describe("a semaphore", function()
 
     it("hands the permit to the next when the first left: " .. way, function()
       local s = grun.semaphore(0)
-      local t = sync.leaving(way, function(seconds) return s:acquire(seconds) end)
-      local other = waiting(s.acquire, s)
+      local other
+      local t = sync.leaving(way, function(seconds) return s:acquire(seconds) end, function()
+        other = waiting(s.acquire, s)
+      end)
       s:release()
       assert.is_true(other:get())
       assert.equal(message, select(2, outcome(t)))
@@ -189,6 +191,24 @@ describe("a semaphore", function()
     s:release(1e9)
     s:release()
     assert.equal(1e9 + 1, s:count())
+  end)
+
+  it("leaves nothing in the heap after a million waits that were cancelled", function()
+    local s = grun.semaphore(0)
+    sync.leaves_no_garbage(1e6, function(n)
+      for _ = 1, n / 100 do
+        local threads = {}
+        for i = 1, 100 do
+          threads[i] = grun.spawn(s.acquire, s)
+        end
+        grun.yield()
+        for _, t in ipairs(threads) do
+          t:cancel()
+        end
+        grun.joinall(threads)
+      end
+    end)
+    assert.equal("semaphore 0 free, 0 waiting", tostring(s))
   end)
 
   it("raises at the caller's line for wrong arguments", function()

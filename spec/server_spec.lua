@@ -351,6 +351,7 @@ describe("stop", function()
 
   test("serves who was in the backlog", function(keep)
     local server, address = start(keep, echo)
+    grun.idle() -- it waits for clients now
     local clients = {}
     for i = 1, 20 do
       clients[i] = connect(keep, address)

@@ -45,6 +45,22 @@ function M.log()
   })
 end
 
+-- What is in use of the heap, in KiB.
+local function heap()
+  collectgarbage()
+  collectgarbage()
+  return collectgarbage("count")
+end
+
+--- Asserts that fn(n) leaves the heap where it was before.
+function M.leaves_no_garbage(n, fn)
+  fn(n / 10)
+  local before = heap()
+  fn(n)
+  local growth = heap() - before
+  assert(growth < 64, ("the heap grew by %.0f KiB"):format(growth))
+end
+
 -- ---- Two things at once ----
 
 local SHORT = 0.01
@@ -68,9 +84,12 @@ end
 M.ways_out = { timeout = "timeout", deadline = "timeout", cancel = "cancelled" }
 
 --- A thread in wait(seconds) that was woken because its time is up, its deadline has passed or it
---- was cancelled, and has not run since.
-function M.leaving(way, wait)
+--- was cancelled, and has not run since. meanwhile() is called while it waits.
+function M.leaving(way, wait, meanwhile)
   local t = start(way, wait)
+  if meanwhile then
+    meanwhile()
+  end
   if way == "cancel" then
     t:cancel()
   else
@@ -92,7 +111,6 @@ function M.late(way, wait, act)
   else
     spin(2 * SHORT)
     act()
-    assert.equal("ready", t:status())
   end
   return t
 end

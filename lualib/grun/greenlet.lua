@@ -37,29 +37,27 @@ local objects = setmetatable({}, { __mode = "kv" }) -- state -> object
 
 -- The state of an object; nil for anything else.
 local function state_of(object)
-  local mt = type(object) == "userdata" and getmetatable(object)
-  return mt and mt.__greenlet or nil
+  return getmetatable(object) == Greenlet and object[1] or nil
+end
+
+-- An object refers to its state and to a userdata that is collected with it.
+local sentinel = newproxy(true)
+getmetatable(sentinel).__gc = function(self)
+  local state = debug.getfenv(self)
+  -- One that does not wait may be held again before it does; a root has its thread to go on.
+  if state.waiting and not objects[state] and state.parent then
+    state.thread:cancel("collected")
+  end
+end
+
+local function new_object(state)
+  local object = setmetatable({ state, debug.setfenv(newproxy(sentinel), state) }, Greenlet)
+  objects[state] = object
+  return object
 end
 
 local function object_of(state)
-  local object = objects[state]
-  if object then
-    return object
-  end
-  object = newproxy(true)
-  local mt = getmetatable(object)
-  for key, value in pairs(Greenlet) do
-    mt[key] = value
-  end
-  mt.__greenlet = state
-  mt.__gc = function()
-    -- The active one may be held again before it waits.
-    if state.waiting and not objects[state] then
-      state.thread:cancel("collected")
-    end
-  end
-  objects[state] = object
-  return object
+  return objects[state] or new_object(state)
 end
 
 -- ---- Trees ----
@@ -76,7 +74,7 @@ end
 ---@field strayed boolean runs although another one is active: its outcome is nobody's
 ---@field kind "values"|"error"|false what has been given to it and not been taken
 ---@field n integer number of values
----@field values table|false the values, or what thread.caught returned
+---@field values any the value if there is one, else a table of them; what thread.caught returned
 local function new_state(tree, parent, fn)
   return {
     fn = fn, tree = tree, parent = parent, above = parent and object_of(parent), thread = false,
@@ -124,39 +122,56 @@ end
 
 -- ---- Switching ----
 
-local function give(state, kind, ...)
-  state.kind, state.n, state.values = kind, select("#", ...), { ... }
-end
+-- The collector does not see the stacks of greenlets that nobody holds any more. From MANY started
+-- ones on each new one makes it work as if STACK KB had been allocated.
+local MANY, STACK = 1000, 8
+local started = 0
 
-local function give_error(state, caught)
-  state.kind, state.values = "error", caught
+local function give(state, kind, ...)
+  local n = select("#", ...)
+  state.kind, state.n = kind, n
+  -- Most switches carry one value: those need no table.
+  if n == 1 then
+    state.values = ...
+  else
+    state.values = { ... }
+  end
 end
 
 local function take(state)
-  local kind, values = state.kind, state.values
+  local kind, n, values = state.kind, state.n, state.values
   state.kind, state.values = false, false
-  if kind == "error" then
+  if n == 1 and kind == "values" then
+    return values
+  elseif kind == "error" then
     return thread.rethrow(values)
   end
-  return unpack(values, 1, state.n)
+  return unpack(values, 1, n)
 end
 
--- The outcome of a greenlet goes to its nearest live parent. Returns whether there was one to take
--- it.
-local function hand_over(state, ok, ...)
+local function is_own_cancel(state, err)
+  local cancel = rawget(state.thread, "_cancel")
+  return cancel ~= nil and rawequal(err, cancel)
+end
+
+-- The greenlet has ended, with what was given to it last as its outcome, which goes to its nearest
+-- live parent. Returns whether there was one to take it.
+local function hand_over(state)
   state.dead = true
+  started = started - 1
   state.tree.alive[state] = nil
-  local heir, err = alive(state.parent), ...
+  local heir = alive(state.parent)
   if state.strayed or not heir or not heir.waiting then
     return false
   end
-  if ok then
-    give(heir, "values", ...)
-  elseif err == Exit or rawequal(err, rawget(state.thread, "_cancel")) then
-    give(heir, "values", Exit)
-  else
-    give_error(heir, thread.caught(err))
+  local kind, values = state.kind, state.values
+  if kind == "error" and (values == Exit or is_own_cancel(state, values)) then
+    kind, values = "values", Exit
+  elseif kind == "error" then
+    values = thread.caught(values)
   end
+  heir.kind, heir.n, heir.values = kind, state.n, values
+  state.values = false
   heir.waiting = false
   heir.tree.active = heir
   core.ready_next(heir.thread[1])
@@ -164,28 +179,34 @@ local function hand_over(state, ok, ...)
 end
 
 local function finish(state, ok, ...)
-  local err = ...
-  if not hand_over(state, ok, ...) and not ok and err ~= Exit then
-    return error(err, 0)
+  give(state, ok and "values" or "error", ...)
+  if not hand_over(state) and not ok and ... ~= Exit then
+    return error((...), 0)
   end
 end
 
 local function body(state)
+  local fn = state.fn
+  state.fn = false
   if state.kind == "error" then
     return finish(state, false, state.values.err)
   end
-  return finish(state, xpcall(state.fn, core.traceback, take(state)))
+  return finish(state, xpcall(fn, core.traceback, take(state)))
 end
 
 -- Called at the end of its thread, which may have been cancelled before the body ran.
 local function thread_ended(state, t)
   if not state.dead then
-    hand_over(state, false, t.error)
+    give(state, "error", t.error)
+    hand_over(state)
   end
 end
 
-local function start(state)
-  local t = core.spawn_for(body, state)
+local function start(state, t)
+  started = started + 1
+  if started > MANY and collectgarbage("isrunning") then
+    collectgarbage("step", STACK)
+  end
   t.name = "greenlet"
   core.daemon(t[1])
   rawset(t, "_greenlet", state)
@@ -194,8 +215,8 @@ local function start(state)
   t:_subscribe(state)
 end
 
--- Its wait in a switch has ended by a cancel or a deadline. Those above the active greenlet wait for
--- it and are active again; others lose their place in the tree.
+-- Its wait in a switch has ended by a cancel or a deadline. Those above the active greenlet wait
+-- for it and are active again; others lose their place in the tree.
 local function stray(state)
   local tree = state.tree
   if is_above(state, tree.active) then
@@ -219,44 +240,37 @@ local function wait_for_turn(me)
   return core.check()
 end
 
--- What keeps `me` from switching to `target`, or nil.
-local function obstacle(me, target)
-  if target.tree ~= me.tree then
-    return "the greenlet belongs to another thread"
-  elseif me.strayed then
-    return "another greenlet of this thread is active"
-  elseif target ~= me and target.thread and not target.waiting then
-    return "the greenlet is waiting for something else"
-  end
-end
-
--- Makes the target active, with what has been given to it.
-local function activate(me, target)
-  if target.thread then
-    target.waiting = false
-    core.ready_next(target.thread[1])
-  else
-    start(target)
-  end
-  me.tree.active = target
-  me.waiting, me.target = true, object_of(target)
-  return wait_for_turn(me)
-end
-
-local function prepare(object, name)
+-- The greenlet to activate for an object, which is the caller's argument of the function `name`.
+local function target_of(object, me, name)
   local state = state_of(object)
+  local target = state and alive(state)
   if not state then
     error(name .. ": greenlet expected, got " .. type(object), 3)
-  end
-  local target, me = alive(state), current()
-  local problem = target and obstacle(me, target)
-  if not target then
+  elseif not target then
     error(name .. ": the greenlet is dead and has no live parent", 3)
-  elseif problem then
-    error(name .. ": " .. problem, 3)
+  elseif target.tree ~= me.tree then
+    error(name .. ": the greenlet belongs to another thread", 3)
+  elseif me.strayed then
+    error(name .. ": another greenlet of this thread is active", 3)
+  elseif target ~= me and target.thread and not target.waiting then
+    error(name .. ": the greenlet is waiting for something else", 3)
   end
-  core.check()
-  return state, target, me
+  return target
+end
+
+-- Makes the target active, which gets the values, and waits until the caller is again.
+local function activate(me, target, object, kind, ...)
+  if target.thread then
+    core.ready_next(target.thread[1])
+  else
+    -- From here, so that the spawn site is the caller of switch.
+    start(target, core.spawn_for(body, target))
+  end
+  give(target, kind, ...)
+  target.waiting = false
+  me.tree.active = target
+  me.waiting, me.target = true, object
+  return wait_for_turn(me)
 end
 
 --- Activates the greenlet. Its first switch calls its function with the arguments; later ones
@@ -267,12 +281,16 @@ end
 ---@return any ...
 ---@async
 function methods:switch(...)
-  local _, target, me = prepare(self, "switch")
+  local ok, message, code = core.check()
+  if message then
+    return ok, message, code
+  end
+  local me = current()
+  local target = target_of(self, me, "switch")
   if target == me then
     return ...
   end
-  give(target, "values", ...)
-  return activate(me, target)
+  return activate(me, target, object_of(target), "values", ...)
 end
 
 --- The same, but raises `err` (default: an exit, which ends the greenlet quietly) in its pending
@@ -281,36 +299,41 @@ end
 ---@return any ...
 ---@async
 function methods:throw(err)
-  local state, target, me = prepare(self, "throw")
+  local ok, message, code = core.check()
+  if message then
+    return ok, message, code
+  end
+  local me = current()
+  local target = target_of(self, me, "throw")
   if err == nil then
     err = Exit
   end
-  if state.dead and err == Exit then
-    return target == me and Exit or methods.switch(object_of(target), Exit)
+  if self.dead and err == Exit then
+    return methods.switch(self, Exit)
   elseif target == me then
     error(err, 0)
   end
-  give_error(target, { err = err })
-  return activate(me, target)
+  return activate(me, target, object_of(target), "error", { err = err })
 end
 
 -- ---- Fields ----
 
 function Greenlet:__index(key)
-  local state = state_of(self)
-  if key == "dead" then
-    return state.dead
+  local method = methods[key]
+  if method then
+    return method
+  elseif key == "dead" then
+    return self[1].dead
   elseif key == "parent" then
-    return state.above
+    return self[1].above
   end
-  return methods[key]
 end
 
 function Greenlet:__newindex(key, value)
   if key ~= "parent" then
     error("field '" .. tostring(key) .. "' of a greenlet cannot be set", 2)
   end
-  local state, parent = state_of(self), state_of(value)
+  local state, parent = self[1], state_of(value)
   if not parent then
     error("parent: greenlet expected, got " .. type(value), 2)
   elseif state == state.tree.root then
@@ -335,7 +358,7 @@ local function describe(state)
 end
 
 function Greenlet:__tostring()
-  return "greenlet " .. describe(state_of(self))
+  return "greenlet " .. describe(self[1])
 end
 
 --- A greenlet that will run fn. Its outcome goes to `parent` (default: the running one).

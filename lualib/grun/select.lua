@@ -79,7 +79,6 @@ local function leave(self)
   for i = 1, #ops do
     if nodes[i] then
       ops[i]:_leave(self.waiter, nodes[i])
-      nodes[i] = false
     end
   end
 end
@@ -154,6 +153,8 @@ end
 local function begin(ops, limit, index, ...)
   if index then
     return index, ...
+  elseif limit == 0 then
+    return nil, "timeout", "timeout"
   end
   local at, pause = nearest_pause(ops)
   if at < (limit or math.huge) then

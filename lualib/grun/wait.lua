@@ -200,6 +200,10 @@ function M.joinall(list, opts)
   elseif count <= 0 then
     return ended
   end
+  local ok, message, code = core.check()
+  if message then
+    return ok, message, code
+  end
   for t in M.iwait(list, opts.timeout) do
     if not t:successful() then
       thread.adopt(t, core.current())

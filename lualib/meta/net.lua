@@ -123,7 +123,8 @@ function conn:peek(n) end
 function conn:lines(format) end
 
 --- Writes strings, numbers and tables of them (which may hold such tables once more), all of it
---- within one timeout. Returns true, or nil, message, code and how many bytes went out. Parks.
+--- within one timeout. A second writer waits for its turn; what two write is never mixed. Returns
+--- true, or nil, message, code and how many bytes went out. Parks.
 ---@param ... string|number|table
 ---@return true|nil, string?, string?, integer?
 ---@async

@@ -443,30 +443,48 @@ static int finish_write(lua_State *L, int rc, size_t sent)
 	return n + 1;
 }
 
-static int write_many(lua_State *L, struct gr_stream *s, int last)
+static int write_string(lua_State *L, struct gr_stream *s, double until, size_t *sent)
 {
-	struct batch b = {.s = s, .until = gr_stream_until(s), .base = last};
+	size_t len;
+	const char *p = lua_tolstring(L, 2, &len);
+	int rc = gr_stream_write(s, p, len, until, sent);
+
+	gr_stream_end_write(s);
+	return rc;
+}
+
+/* An error may be raised between the pieces. */
+static void end_turn(struct batch *b)
+{
+	gr_stream_end_write(b->s);
+}
+
+static int write_many(lua_State *L, struct gr_stream *s, int last, double until, size_t *sent)
+{
+	struct batch b __attribute__((cleanup(end_turn))) = {.s = s, .until = until, .base = last};
 	int rc = write_pieces(L, &b, last);
 
-	return finish_write(L, rc, b.sent);
+	*sent = b.sent;
+	return rc;
 }
 
 static int l_conn_write(lua_State *L)
 {
 	struct gr_stream *s = gr_conn_check(L);
 	int last = lua_gettop(L), rc;
-	size_t len, sent = 0;
-	const char *p;
+	bool one = last == 2 && lua_type(L, 2) == LUA_TSTRING;
+	size_t sent = 0;
+	double until;
 
-	if (last != 2 || lua_type(L, 2) != LUA_TSTRING)
+	if (!one)
 		check_pieces(L, last);
 	rc = gr_lua_enter_try(L);
 	if (rc)
 		return rc;
-	if (last != 2 || lua_type(L, 2) != LUA_TSTRING)
-		return write_many(L, s, last);
-	p = lua_tolstring(L, 2, &len);
-	rc = gr_stream_write(s, p, len, gr_stream_until(s), &sent);
+	until = gr_stream_until(s);
+	rc = gr_stream_begin_write(s, until);
+	if (rc == 0)
+		rc = one ? write_string(L, s, until, &sent) : write_many(L, s, last, until, &sent);
 	return finish_write(L, rc, sent);
 }
 

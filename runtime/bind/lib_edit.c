@@ -108,7 +108,7 @@ static int wait_input(void)
 {
 	struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
 
-	while (!edit.interrupted && poll(&p, 1, 0) == 0) {
+	while (!edit.interrupted && poll(&p, 1, 0) <= 0) {
 		int rc = gr_io_wait(&edit.input, INFINITY, "the prompt");
 
 		if (rc < 0)

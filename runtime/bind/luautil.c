@@ -24,7 +24,7 @@ int gr_lua_in_finalizer(lua_State *L)
 	int top, rc;
 
 	/* The collector does not count as running in a finalizer, nor when the script has stopped it. */
-	if (lua_gc(L, LUA_GCISRUNNING, 0) == 1)
+	if (gr_lua.gc(L, LUA_GCISRUNNING, 0) == 1)
 		return 0;
 	top = lua_gettop(L);
 	lua_pushcfunction(L, l_probe_finalizer);

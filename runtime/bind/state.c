@@ -187,17 +187,46 @@ int luaopen_ffi(lua_State *L)
 	return n;
 }
 
+/* A finalizer is known by the collector standing still meanwhile (see luautil.c). One that collects by itself would make
+ * it run again, so it is stopped at once; after the finalizer LuaJIT sets it as it was. */
+int lua_gc(lua_State *L, int what, int data)
+{
+	bool runs = what == LUA_GCCOLLECT || what == LUA_GCSTEP || what == LUA_GCRESTART;
+	bool finalizer = runs && gr_lua_in_finalizer(L);
+	int n = gr_lua.gc(L, what, data);
+
+	if (finalizer)
+		gr_lua.gc(L, LUA_GCSTOP, 0);
+	return n;
+}
+
 /* ---- grun's own modules ---- */
 
-static int l_load_module(lua_State *L)
+/* Upvalues: what makes the module (a function, or an entry of gr_lualib); the module once made. Scripts that empty
+ * package.loaded, as test frameworks do, must not get a second copy: the first one's threads and metatables live on. */
+static int l_load_once(lua_State *L)
 {
-	const struct gr_lualib_entry *module = lua_touserdata(L, lua_upvalueindex(1));
+	const struct gr_lualib_entry *entry = lua_touserdata(L, lua_upvalueindex(1));
 
-	if (luaL_loadbuffer(L, (const char *)module->data, module->size, module->name) != 0)
-		return lua_error(L);
-	lua_pushstring(L, module->name);
-	lua_call(L, 1, 1);
+	if (lua_isnil(L, lua_upvalueindex(2))) {
+		if (entry == NULL)
+			lua_pushvalue(L, lua_upvalueindex(1));
+		else if (luaL_loadbuffer(L, (const char *)entry->data, entry->size, entry->name) != 0)
+			return lua_error(L);
+		lua_pushvalue(L, 1);
+		lua_call(L, 1, 1);
+		lua_replace(L, lua_upvalueindex(2));
+	}
+	lua_pushvalue(L, lua_upvalueindex(2));
 	return 1;
+}
+
+/* Stack: package.preload, what makes the module. */
+static void set_module(lua_State *L, const char *name)
+{
+	lua_pushnil(L);
+	lua_pushcclosure(L, l_load_once, 2);
+	lua_setfield(L, -2, name);
 }
 
 static void set_modules(lua_State *L)
@@ -206,15 +235,14 @@ static void set_modules(lua_State *L)
 	lua_getfield(L, -1, "preload");
 	for (const struct gr_lualib_entry *module = gr_lualib; module->name; module++) {
 		lua_pushlightuserdata(L, (void *)module);
-		lua_pushcclosure(L, l_load_module, 1);
-		lua_setfield(L, -2, module->name);
+		set_module(L, module->name);
 	}
 	lua_pushcfunction(L, luaopen_grun_core);
-	lua_setfield(L, -2, "grun.core");
+	set_module(L, "grun.core");
 	lua_pushcfunction(L, luaopen_grun_core_net);
-	lua_setfield(L, -2, "grun.core.net");
+	set_module(L, "grun.core.net");
 	lua_pushcfunction(L, luaopen_grun_core_edit);
-	lua_setfield(L, -2, "grun.core.edit");
+	set_module(L, "grun.core.edit");
 	lua_pop(L, 2);
 }
 
@@ -312,6 +340,7 @@ lua_State *gr_state_new(bool environment)
 	if (L == NULL)
 		return NULL;
 	memset(&gr_lua, 0, sizeof(gr_lua));
+	gr_lua.gc = (int (*)(lua_State *, int, int))dlsym(RTLD_NEXT, "lua_gc");
 	gr_lua.main = L;
 	lua_pushcfunction(L, l_setup);
 	lua_pushlightuserdata(L, &environment);

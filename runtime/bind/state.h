@@ -21,6 +21,7 @@ struct gr_lua {
 	bool exited;      /* os.exit was called … */
 	bool exit_close;  /* … and wants the state closed */
 	const char *nopark; /* why nothing may wait now, or NULL */
+	int (*gc)(lua_State *L, int what, int data); /* libluajit's lua_gc, which ours stands in front of */
 	bool ffi_loaded;
 };
 

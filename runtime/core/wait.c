@@ -144,7 +144,9 @@ static void io_ready(struct ev_loop *loop, ev_io *ev, int revents)
 {
 	struct gr_io *io = (struct gr_io *)(void *)((char *)ev - offsetof(struct gr_io, ev));
 
-	(void)revents;
+	/* epoll_ctl failed and libev has stopped the watcher; without this it would take the next start for no change. */
+	if (revents & EV_ERROR)
+		ev_io_set(ev, ev->fd, ev->events & (EV_READ | EV_WRITE));
 	if (io->waiter == NULL)
 		ev_io_stop(loop, ev);
 	else

@@ -15,6 +15,12 @@ enum { CALLS_MAX = 32 }; /* system calls in a row without letting others run */
 
 static const double RETRY_MIN = 0.001, RETRY_MAX = 0.1; /* seconds between attempts at a full unix listener */
 
+/* A thread that waits for its turn to write. */
+struct gr_writer {
+	struct gr_green *green;
+	struct gr_writer *next;
+};
+
 /* ---- Plain sockets ---- */
 
 static ssize_t sock_read(struct gr_stream *s, void *buf, size_t len)
@@ -91,6 +97,8 @@ void gr_stream_close(struct gr_stream *s)
 		return;
 	gr_io_end(&s->rd, GR_CLOSED);
 	gr_io_end(&s->wr, GR_CLOSED);
+	for (const struct gr_writer *w = s->writers; w; w = w->next)
+		gr_wake(w->green, GR_CLOSED);
 	s->ops->close(s);
 	s->fd = -1;
 	/* Else the reader drops them when it comes back. */
@@ -196,14 +204,59 @@ int gr_stream_connect(struct gr_stream *s, const struct gr_addr *addrs, int n, c
 
 /* ---- Writing ---- */
 
-static int begin_write(struct gr_stream *s)
+static void leave_queue(struct gr_stream *s, const struct gr_writer *w)
+{
+	struct gr_writer **link = &s->writers;
+
+	while (*link && *link != w)
+		link = &(*link)->next;
+	if (*link)
+		*link = w->next;
+}
+
+/* First come, first served; gr_stream_end_write hands the turn over. */
+static int await_turn(struct gr_stream *s, double until)
+{
+	struct gr_writer *w = malloc(sizeof(*w)), **link = &s->writers;
+	int rc;
+
+	if (w == NULL)
+		return -ENOMEM;
+	w->green = gr_current;
+	w->next = NULL;
+	while (*link)
+		link = &(*link)->next;
+	*link = w;
+	rc = gr_wait(until, "conn.write (its turn)");
+	leave_queue(s, w);
+	free(w);
+	if (rc == 0 && s->fd < 0) {
+		gr_stream_end_write(s);
+		return GR_CLOSED;
+	}
+	return rc;
+}
+
+int gr_stream_begin_write(struct gr_stream *s, double until)
 {
 	if (s->fd < 0)
 		return GR_CLOSED;
-	if (s->writing || s->wr.waiter)
+	if (s->writing)
+		return await_turn(s, until);
+	if (s->wr.waiter)
 		return GR_BUSY;
 	s->writing = true;
 	return 0;
+}
+
+void gr_stream_end_write(struct gr_stream *s)
+{
+	const struct gr_writer *w = s->writers;
+
+	/* Who was woken otherwise takes itself out of the queue when it runs. */
+	while (w && !gr_wake(w->green, 0))
+		w = w->next;
+	s->writing = w != NULL;
 }
 
 /* Looks at what one attempt wrote out of `want`: waits if it was not all. */
@@ -220,10 +273,8 @@ static int settle(struct gr_stream *s, ssize_t n, size_t want, double until, siz
 
 int gr_stream_write(struct gr_stream *s, const char *p, size_t n, double until, size_t *sent)
 {
-	int rc = begin_write(s);
+	int rc = 0;
 
-	if (rc < 0)
-		return rc;
 	while (n > 0 && rc == 0) {
 		ssize_t k;
 
@@ -235,7 +286,6 @@ int gr_stream_write(struct gr_stream *s, const char *p, size_t n, double until, 
 		p += k > 0 ? k : 0;
 		n -= k > 0 ? (size_t)k : 0;
 	}
-	s->writing = false;
 	return rc < 0 || n == 0 ? rc : GR_CLOSED;
 }
 
@@ -265,10 +315,8 @@ static int advance(struct iovec *iov, int n, size_t done)
 int gr_stream_writev(struct gr_stream *s, struct iovec *iov, int n, double until, size_t *sent)
 {
 	size_t left = total(iov, n);
-	int rc = begin_write(s), used;
+	int rc = 0, used;
 
-	if (rc < 0)
-		return rc;
 	while (left > 0 && rc == 0) {
 		ssize_t k;
 
@@ -284,7 +332,6 @@ int gr_stream_writev(struct gr_stream *s, struct iovec *iov, int n, double until
 		iov += used;
 		n -= used;
 	}
-	s->writing = false;
 	return rc < 0 || left == 0 ? rc : GR_CLOSED;
 }
 

@@ -10,6 +10,7 @@
 #include "net/sock.h"
 
 struct gr_stream;
+struct gr_writer;
 
 /* One attempt each, never waiting: a count, 0 at the end of the stream (read), -EAGAIN when it would have to wait, or
  * another negative errno. */
@@ -28,9 +29,10 @@ struct gr_stream {
 	bool eof;          /* the peer has ended its direction */
 	bool drained;      /* the last read emptied the socket: the next one waits before it tries */
 	bool reading;      /* a thread is inside a read */
-	bool writing;
+	bool writing;      /* it is some thread's turn to write */
 	bool pinned;       /* the owner still looks at bytes it took */
 	struct gr_io rd, wr;
+	struct gr_writer *writers; /* threads waiting for their turn, first one first */
 	char *data;        /* unread bytes: in `buf`, or during one call in a scratch shared by all streams */
 	size_t len;
 	char *buf;         /* heap; NULL while there is nothing unread */
@@ -87,8 +89,14 @@ ssize_t gr_stream_peek(struct gr_stream *s, size_t n, double until, const char *
 
 void gr_stream_done(struct gr_stream *s);
 
-/* Writing: all of it, or a failure: GR_CLOSED, GR_BUSY (another thread writes), what a wait returns, or a negative
- * errno. *sent grows by what the kernel took. The bytes must stay where they are. The iov array is used up. Parks. */
+/* Threads write one after the other: between these two the caller has the stream to itself, so that what it writes in
+ * several calls is not mixed with others'. Parks until it is its turn. Returns 0, GR_CLOSED, GR_BUSY (another thread waits
+ * for writability), what a wait returns, or -ENOMEM. */
+int gr_stream_begin_write(struct gr_stream *s, double until);
+void gr_stream_end_write(struct gr_stream *s);
+
+/* Writing, in one's turn: all of it, or a failure: GR_CLOSED, what a wait returns, or a negative errno. *sent grows by what
+ * the kernel took. The bytes must stay where they are. The iov array is used up. Parks. */
 int gr_stream_write(struct gr_stream *s, const char *p, size_t n, double until, size_t *sent);
 int gr_stream_writev(struct gr_stream *s, struct iovec *iov, int n, double until, size_t *sent);
 

@@ -33,6 +33,9 @@ local function run_place(place)
   end
   for _, mode in ipairs(trial.modes) do
     local expected = trial.expected(place, mode)
+    if mode.fail == "none" and not expected:find("^returned") then
+      complain("without waiting it " .. expected)
+    end
     for _, kind in ipairs(trial.kinds) do
       threads[#threads + 1] = grun.spawn(function()
         for _ = 1, ROUNDS do

@@ -52,13 +52,4 @@ function M.run_text(source, flags, args)
   return M.run(helper.script(source), flags, args)
 end
 
---- Defines a test for each way of compiling: fn(flags).
-function M.it_in_each_mode(name, fn)
-  for _, mode in ipairs(M.jit_modes) do
-    require("busted").it(name .. ", " .. mode.name, function()
-      fn(mode.flags)
-    end)
-  end
-end
-
 return M

@@ -742,7 +742,9 @@ parkmod("a C function that yields after Lua below it waited", function(pm, w, n)
 end)
 
 parkmod("16 KiB down the C stack", function(pm, w, n)
-  return pm.deep(function() return w(n) end, 16)
+  local ok, v
+  pm.deep(function() ok, v = pcall(w, n) end, 16)
+  return rethrow(ok, v)
 end)
 
 return places
