@@ -93,6 +93,7 @@ static struct {
 	struct el *el; /* NULL: plain lines */
 	struct history *history;
 	struct gr_io input;
+	int keys;             /* the terminal opened once more, non-blocking; or standard input if that fails */
 	struct termios found; /* the terminal's modes outside a read */
 	lua_State *L;         /* that reads now, or NULL */
 	const char *prompt;   /* on its stack */
@@ -229,7 +230,8 @@ static int read_key(struct el *el, wchar_t *out)
 		edit.rc = wait_input();
 		if (edit.rc < 0)
 			return -1;
-		got = read(STDIN_FILENO, bytes + n, 1);
+		/* ^C makes the terminal drop its input after poll(2) has seen it: a blocking read would hang here. */
+		got = read(edit.keys, bytes + n, 1);
 		if (got < 0 && (errno == EAGAIN || errno == EINTR))
 			continue;
 		if (got <= 0)
@@ -316,6 +318,9 @@ static bool open_editor(void)
 	edit.el = lib.init("grun", stdin, stdout, stderr);
 	if (edit.el == NULL)
 		return false;
+	edit.keys = open("/proc/self/fd/0", O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (edit.keys < 0)
+		edit.keys = STDIN_FILENO;
 	lib.set(edit.el, EL_PROMPT, prompt);
 	lib.set(edit.el, EL_GETCFN, read_key);
 	bind_keys();
