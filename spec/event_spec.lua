@@ -168,6 +168,30 @@ describe("an event", function()
     assert.is_true(t:get())
   end)
 
+  it("is compiled", function()
+    sync.is_compiled([[
+      local a, b, n = grun.event(), grun.event(), 1e5
+      for _ = 1, n do
+        a:set()
+        a:wait()
+        a:clear()
+      end
+      local t = grun.spawn(function()
+        for _ = 1, n do
+          a:wait()
+          a:clear()
+          b:set()
+        end
+      end)
+      for _ = 1, n do
+        a:set()
+        b:wait()
+        b:clear()
+      end
+      t:join()
+    ]])
+  end)
+
   it("names in a thread's description what it waits for", function()
     local t = waiting(function() return (e:wait()) end)
     assert.matches("waiting on event.wait %(spec/event_spec.lua:%d+%)", tostring(t))

@@ -440,6 +440,31 @@ describe("grun.wait", function()
 end)
 
 describe("groups", function()
+  it("keep count when errors in somebody's finalizers strike", function()
+    -- With the compiler on such errors crash LuaJIT itself.
+    local out, err, status = helper.run_child({ "-joff", helper.script([[
+      grun.on_error(function() end)
+      local function litter()
+        for _ = 1, 3 do
+          getmetatable(newproxy(true)).__gc = error
+        end
+      end
+      local g, n = grun.group(), 0
+      for i = 1, 500 do
+        pcall(g.spawn, g, litter)
+        pcall(g.spawn, g, litter)
+        local ok, joined
+        repeat
+          ok, joined = pcall(g.join, g, 5)
+        until ok
+        n = n + (joined and 1 or 0)
+      end
+      io.stderr:write(n, " ", g:count())
+      os.exit(0)
+    ]]) })
+    assert.same({ "", "500 0", 0 }, { out, err, status })
+  end)
+
   it("leave the heap as it was after 200,000 spawns", function()
     local g = grun.group()
     local function run(n)

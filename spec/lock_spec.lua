@@ -167,6 +167,24 @@ describe("a lock", function()
     end)
   end
 
+  it("is compiled", function()
+    sync.is_compiled([[
+      local s = grun.lock()
+      for _ = 1, 1e5 do
+        s:acquire()
+        s:release()
+      end
+      local function work()
+        for _ = 1, 1e4 do
+          s:acquire()
+          grun.yield()
+          s:release()
+        end
+      end
+      grun.joinall({ grun.spawn(work), grun.spawn(work) })
+    ]])
+  end)
+
   it("cannot be taken twice by its holder", function()
     local l = grun.lock()
     l:acquire()

@@ -586,6 +586,23 @@ describe("a queue", function()
     end)
   end)
 
+  for name, capacity in pairs({ bounded = 128, ["of one"] = 1, rendezvous = 0 }) do
+    it("is compiled: " .. name, function()
+      sync.is_compiled(([[
+        local q, n = grun.queue(%d), 1e5
+        local t = grun.spawn(function()
+          for i = 1, n do
+            q:put(i)
+          end
+        end)
+        for _ = 1, n do
+          q:get()
+        end
+        t:join()
+      ]]):format(capacity))
+    end)
+  end
+
   describe("leaves nothing in the heap", function()
     it("after a million values went through", function()
       local q = grun.queue(128)

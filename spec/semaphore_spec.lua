@@ -193,6 +193,24 @@ describe("a semaphore", function()
     assert.equal(1e9 + 1, s:count())
   end)
 
+  it("is compiled", function()
+    sync.is_compiled([[
+      local s = grun.semaphore(1)
+      for _ = 1, 1e5 do
+        s:acquire()
+        s:release()
+      end
+      local function work()
+        for _ = 1, 1e4 do
+          s:acquire()
+          grun.yield()
+          s:release()
+        end
+      end
+      grun.joinall({ grun.spawn(work), grun.spawn(work) })
+    ]])
+  end)
+
   it("leaves nothing in the heap after a million waits that were cancelled", function()
     local s = grun.semaphore(0)
     sync.leaves_no_garbage(1e6, function(n)

@@ -45,8 +45,23 @@ function M.log()
   })
 end
 
--- What is in use of the heap, in KiB.
+--- Asserts that the JIT compiler does not give up on anything in this script.
+function M.is_compiled(source)
+  local out, err, status = helper.run_child({ "-jv", helper.script(source) })
+  local aborts = {}
+  for line in (out .. err):gmatch("%[TRACE %-%-%-[^\n]+") do
+    -- Where machine code finds no more place all of it is thrown away, and things start anew.
+    if not line:find("mcode memory", 1, true) then
+      aborts[#aborts + 1] = line
+    end
+  end
+  assert.same({ {}, 0 }, { aborts, status })
+  assert.matches("%[TRACE", out .. err)
+end
+
+-- What is in use of the heap, in KiB, compiled code aside.
 local function heap()
+  jit.flush()
   collectgarbage()
   collectgarbage()
   return collectgarbage("count")
@@ -93,9 +108,11 @@ function M.leaving(way, wait, meanwhile)
   if way == "cancel" then
     t:cancel()
   else
-    -- Both timers are over when the loop looks next, and ours is the earlier one.
-    helper.spawn(spin, 2 * SHORT)
-    grun.sleep(SHORT / 2)
+    spin(2 * SHORT)
+    -- The loop looks at its timers between two turns of this thread, which then is next.
+    while t:status() == "waiting" do
+      grun.yield()
+    end
   end
   assert.equal("ready", t:status())
   return t

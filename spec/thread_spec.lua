@@ -309,15 +309,15 @@ describe("yield", function()
       end)
     end
     local late = {}
-    for i = 1, 10 do
+    for i = 1, 20 do
       local before = grun.now()
       grun.sleep(0.005)
       late[i] = grun.now() - before - 0.005
     end
     stop = true
-    -- The machine may be slow at times, but not each time.
+    -- A busy machine takes the processor away from all of us at times, but not each time.
     table.sort(late)
-    assert.is_true(late[5] < 0.01, ("sleeps were %g s late"):format(late[5]))
+    assert.is_true(late[3] < 0.01, ("sleeps were %g s late"):format(late[3]))
   end)
 end)
 
@@ -438,6 +438,17 @@ describe("join", function()
     local t = spawn(forever)
     assert.same({ n = 3, nil, "timeout", "timeout" }, pack(t:join(0)))
     assert.equal("new", t:status())
+  end)
+
+  it("leaves nothing behind in a thread that it did not see the end of", function()
+    local t = spawn(forever)
+    t:join(0.001)
+    grun.timeout(0.001, t.join, t)
+    local joiner = grun.spawn(t.join, t)
+    grun.yield()
+    joiner:kill()
+    grun.wait({ t }, 0.001)
+    assert.same({}, rawget(t, "_watchers"))
   end)
 
   it("wakes everybody who waits, first come first", function()
@@ -1150,7 +1161,7 @@ describe("a thread's fields", function()
     end)
     assert.is_truthy(t.error:find("^spec/thread_spec.lua:%d+: boom$"))
     assert.is_truthy(t.traceback:find("in function 'culprit'", 1, true))
-    local fine = ended(pcall, error)
+    local fine = ended(pcall, grun.timeout, 5, error)
     assert.same({}, { fine.error, fine.traceback })
     local killed = grun.spawn(forever)
     killed:kill()
@@ -1289,65 +1300,87 @@ describe("tostring of a thread", function()
 end)
 
 describe("a thread that uses the stack of an ended one", function()
+  local core = require("grun.core")
+
+  -- Runs fn in a thread whose end nobody waits for, which is the shortest way to the end.
+  local function run(fn, ...)
+    grun.spawn(fn, ...)
+    grun.idle()
+  end
+
   local function fresh()
     local t = grun.spawn(function()
       local me = grun.current()
-      local info = { me.name, me.error, me.traceback, next(me.locals), grun.deadline(), me.mark }
+      local info = {
+        me.name, me.error, me.traceback, next(me.locals), grun.deadline(), me.mark,
+        core.info(core.self()).name,
+      }
       grun.yield()
       grun.sleep(0)
       return next(info) == nil
     end)
     assert.is_true(t:get())
     assert.equal("done", t:status())
+    assert.is_nil(grun.spawn(function() return rawget(getfenv(0), "foreign") end):get())
+    -- A timer left from before would end this sleep.
+    t = grun.spawn(function()
+      local from = grun.now()
+      grun.sleep(0.002)
+      return grun.now() - from
+    end)
+    assert.is_true(t:get() >= 0.002)
+    -- A shield left from before would hold this cancel back.
+    t = grun.spawn(forever)
+    grun.yield()
+    assert.is_true(t:kill(5))
+    assert.equal("killed", t.error.reason)
   end
 
   local leftovers = {
     ["was cancelled before it started"] = function()
-      grun.spawn(nothing):kill()
+      grun.spawn(nothing):cancel()
+      grun.idle()
     end,
     ["was cancelled while it waited"] = function()
       local t = grun.spawn(forever)
       grun.yield()
-      t:kill()
+      t:cancel()
+      grun.idle()
     end,
     ["cancelled itself and returned"] = function()
-      ended(function() grun.current():cancel() end)
+      run(function() grun.current():cancel() end)
     end,
     ["had a name, locals and fields"] = function()
-      ended(function()
+      run(function()
         local me = grun.current()
         me.name, me.locals.key, me.mark = "old", 1, 1
       end)
     end,
     ["failed inside scopes"] = function()
       helper.reports(function()
-        ended(function()
-          grun.timeout(0.001, grun.shield, grun.timeout, 0.001, error, "x")
-        end)
+        run(grun.timeout, 0.001, grun.shield, grun.timeout, 0.001, error, "x")
       end)
     end,
     ["left a scope open in a coroutine"] = function()
-      ended(function()
+      run(function()
         coroutine.wrap(function() grun.timeout(0, coroutine.yield) end)()
       end)
     end,
     ["left a shield open in a coroutine"] = function()
-      ended(function()
+      run(function()
         coroutine.wrap(function() grun.shield(coroutine.yield) end)()
       end)
     end,
     ["changed its environment"] = function()
-      ended(function() setfenv(0, { foreign = true }) end)
-    end,
-    ["let its coroutine object out"] = function()
-      assert.is_truthy(ended(coroutine.running):get())
+      run(setfenv, 0, { foreign = true })
     end,
     ["was delayed and cancelled"] = function()
-      grun.spawn_later(0.001, nothing):kill()
+      grun.spawn_later(0.001, nothing):cancel()
+      grun.idle()
     end,
     ["had a timer that was not over"] = function()
       local other = grun.spawn(nothing)
-      ended(function() other:join(0.001) end)
+      run(other.join, other, 0.001)
     end,
   }
 
@@ -1356,19 +1389,18 @@ describe("a thread that uses the stack of an ended one", function()
       for _ = 1, 3 do
         leave()
         fresh()
-        assert.is_nil(grun.spawn(function() return rawget(getfenv(0), "foreign") end):get())
-        -- A flag left from before would hold this cancel back, a timer end the sleep.
-        local t = grun.spawn(function()
-          local from = grun.now()
-          grun.sleep(0.002)
-          return grun.now() - from
-        end)
-        assert.is_true(t:get() >= 0.002)
-        t = grun.spawn(forever)
-        grun.yield()
-        assert.is_true(t:kill(5))
-        assert.equal("killed", t.error.reason)
       end
     end)
   end
+
+  it("is another coroutine than the ended one was", function()
+    local old = ended(coroutine.running):get()
+    assert.equal("dead", coroutine.status(old))
+    for _ = 1, 3 do
+      run(nothing)
+      local new = ended(coroutine.running):get()
+      assert.not_equal(old, new)
+      old = new
+    end
+  end)
 end)

@@ -30,12 +30,16 @@ function methods:clear()
   self.flag = false
 end
 
+--- True while the flag is set.
+---@return boolean
 function methods:is_set()
   return self.flag
 end
 
 --- Waits until the flag is set. Returns true if it was set at any time while waiting, even when
 --- cleared again since; nil, "timeout", "timeout" after `seconds`. Parks.
+---@param seconds? number
+---@return true|nil, string?, string?
 ---@async
 function methods:wait(seconds)
   if seconds ~= nil then
@@ -70,6 +74,7 @@ end, function()
 end)
 
 --- The operation of waiting for the flag, for grun.select; its result is true.
+---@return grun.op
 function methods:op_wait()
   return setmetatable({ event = self }, Wait)
 end
@@ -81,6 +86,7 @@ end
 local M = {}
 
 --- A new event, not set.
+---@return grun.event
 function M.event()
   return setmetatable({ flag = false, sets = 0, waiters = list.new(), watchers = false }, Event)
 end

@@ -157,21 +157,20 @@ end
 -- The greenlet has ended, with what was given to it last as its outcome, which goes to its nearest
 -- live parent. Returns whether there was one to take it.
 local function hand_over(state)
-  state.dead = true
-  started = started - 1
-  state.tree.alive[state] = nil
-  local heir = alive(state.parent)
-  if state.strayed or not heir or not heir.waiting then
-    return false
-  end
   local kind, values = state.kind, state.values
   if kind == "error" and (values == Exit or is_own_cancel(state, values)) then
     kind, values = "values", Exit
   elseif kind == "error" then
     values = thread.caught(values)
   end
+  state.dead, state.values = true, false
+  state.tree.alive[state] = nil
+  started = started - 1
+  local heir = alive(state.parent)
+  if state.strayed or not heir or not heir.waiting then
+    return false
+  end
   heir.kind, heir.n, heir.values = kind, state.n, values
-  state.values = false
   heir.waiting = false
   heir.tree.active = heir
   core.ready_next(heir.thread[1])

@@ -39,9 +39,9 @@ end
 ---@param t grun.thread
 ---@return grun.thread
 function M.enter(self, t)
+  t:_subscribe(self)
   self.members[t] = true
   self.n = self.n + 1
-  t:_subscribe(self)
   if self.deadline then
     scopes.inherit(t, self.deadline)
   end
@@ -52,11 +52,14 @@ function M.enter(self, t)
 end
 local enter = M.enter
 
--- What a member calls at its end, since the group itself is what is subscribed.
+-- What a member calls at its end, since the group itself is what is subscribed. It is called again
+-- when an error in somebody's finalizer breaks it off.
 ---@private
 function group:notify(t)
-  self.members[t] = nil
-  self.n = self.n - 1
+  if self.members[t] then
+    self.members[t] = nil
+    self.n = self.n - 1
+  end
   if self.on_end then
     self:on_end(t)
   end
@@ -187,10 +190,9 @@ end
 -- The first error is the scope's outcome and cancels every member, new ones as well.
 local function fail(g, failure)
   if not g.failure then
-    g.failure = failure
-    g.killers = g.killers + 1
-    g:cancel("scope")
+    g.failure, g.killers = failure, g.killers + 1
   end
+  g:cancel("scope")
 end
 
 -- Members must have ended before the scope does, whatever happens to the caller meanwhile.
@@ -222,9 +224,9 @@ function M.scope(fn)
   local self, g = core.current(), M.group()
   local scope = scopes.enter(self, math.huge)
   function g.on_end(_, t)
-    if t:status() == "failed" and not g.failure then
+    if t:status() == "failed" and (not g.failure or g.failure.of == t) then
       thread.pass_on(t)
-      fail(g, { err = t.error, traceback = t.traceback })
+      fail(g, { err = t.error, traceback = t.traceback, of = t })
       scopes.expire(self, scope, "scope")
     end
   end

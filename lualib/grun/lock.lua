@@ -24,6 +24,8 @@ end
 
 --- Takes the lock. Returns true; nil, "timeout", "timeout" after `seconds`. Raises when the caller
 --- holds it already, unless it is reentrant. Parks.
+---@param seconds? number
+---@return true|nil, string?, string?
 ---@async
 function lock:acquire(seconds)
   if seconds ~= nil then
@@ -51,6 +53,7 @@ function lock:acquire(seconds)
 end
 
 --- Takes the lock if it is free; returns whether it did. Never parks.
+---@return boolean
 function lock:try_acquire()
   local me = current()
   if not self.holder then
@@ -65,20 +68,21 @@ end
 -- Hands the lock to the first thread that still waits.
 local function pass_on(self)
   local waiters = self.waiters
-  self.holder = false
   local node = waiters.next
-  while node ~= waiters do
-    local heir = node.value
-    list.remove(node)
-    if core.ready(node.green) then
-      self.holder = heir
-      return
+  if node == waiters then
+    self.holder = false
+    if self.watchers then
+      list.notify(self)
     end
-    node = waiters.next
+    return
   end
-  if self.watchers then
-    list.notify(self)
+  local heir = node.value
+  list.remove(node)
+  if core.ready(node.green) then
+    self.holder = heir
+    return
   end
+  return pass_on(self)
 end
 
 -- Raises at the level of release's caller unless the holder has ended.
@@ -108,6 +112,7 @@ function lock:release()
 end
 
 --- The thread that holds it, or nil.
+---@return grun.thread|nil
 function lock:owner()
   return self.holder or nil
 end
@@ -121,6 +126,9 @@ local function give_back(self, ok, ...)
 end
 
 --- Runs fn(...) with the lock held and gives it back however fn ends. Returns fn's results. Parks.
+---@param fn fun(...): ...
+---@param ... any
+---@return any ...
 ---@async
 function lock:with(fn, ...)
   list.check_callable(fn, "with")
@@ -149,6 +157,8 @@ end
 local M = {}
 
 --- A lock. opts.reentrant: its holder may take it again, and releases it as often.
+---@param opts? { reentrant?: boolean }
+---@return grun.lock
 function M.lock(opts)
   if opts ~= nil and type(opts) ~= "table" then
     error("lock: table of options expected, got " .. type(opts), 2)
@@ -178,6 +188,8 @@ end
 
 --- Gives the lock up, waits for notify and takes the lock again, also when it fails. Returns true;
 --- nil, "timeout", "timeout" after `seconds`. Parks.
+---@param seconds? number
+---@return true|nil, string?, string?
 ---@async
 function condition:wait(seconds)
   check_held(self, "wait")
@@ -206,6 +218,7 @@ function condition:wait(seconds)
 end
 
 --- Wakes n (default 1) of the waiting threads, longest wait first. Never parks.
+---@param n? integer
 function condition:notify(n)
   check_held(self, "notify")
   if n ~= nil and (type(n) ~= "number" or not (n >= 0)) then
@@ -225,6 +238,8 @@ function condition:notify_all()
 end
 
 --- The lock's acquire. Parks.
+---@param seconds? number
+---@return true|nil, string?, string?
 ---@async
 function condition:acquire(seconds)
   return self.lock:acquire(seconds)
@@ -240,6 +255,8 @@ function Condition:__tostring()
 end
 
 --- A condition on the lock, or on a new one (field `lock`).
+---@param on? grun.lock
+---@return grun.condition
 function M.condition(on)
   if on ~= nil and getmetatable(on) ~= Lock then
     error("condition: lock expected, got " .. type(on), 2)
@@ -256,6 +273,8 @@ local Barrier = { __index = barrier, __name = "grun.barrier" }
 --- Waits until n threads have called this; then all go on and the barrier starts anew. Returns
 --- true, and for the last one to come a second true; nil, "timeout", "timeout" after `seconds`: the
 --- caller does not count any more. Parks.
+---@param seconds? number
+---@return true|nil, true|string?, string?
 ---@async
 function barrier:wait(seconds)
   if seconds ~= nil then
@@ -290,6 +309,8 @@ function Barrier:__tostring()
 end
 
 --- A barrier for n threads.
+---@param n integer
+---@return grun.barrier
 function M.barrier(n)
   if type(n) ~= "number" or n < 1 or n % 1 ~= 0 then
     error("barrier: a whole number of threads, 1 or more, expected, got " .. tostring(n), 2)
@@ -362,6 +383,9 @@ local function leave_write(self, ok, ...)
 end
 
 --- Runs fn(...) while no writer runs; other readers may. Returns fn's results. Parks.
+---@param fn fun(...): ...
+---@param ... any
+---@return any ...
 ---@async
 function rwlock:read(fn, ...)
   list.check_callable(fn, "read")
@@ -373,6 +397,9 @@ function rwlock:read(fn, ...)
 end
 
 --- Runs fn(...) while nobody else reads or writes. Returns fn's results. Parks.
+---@param fn fun(...): ...
+---@param ... any
+---@return any ...
 ---@async
 function rwlock:write(fn, ...)
   list.check_callable(fn, "write")
@@ -389,6 +416,7 @@ function Rwlock:__tostring()
 end
 
 --- A reader-writer lock, fair to both sides.
+---@return grun.rwlock
 function M.rwlock()
   return setmetatable({ readers = 0, writing = false, waiters = list.new() }, Rwlock)
 end

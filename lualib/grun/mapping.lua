@@ -24,7 +24,7 @@ local enter, wait = require("grun.group").enter, list.wait
 ---@field items table the list; read from an iterator, tables of arguments with n
 ---@field count integer items known of
 ---@field begun integer
----@field delivered integer outcomes of an unordered run
+---@field delivered integer outcomes
 ---@field read integer outcomes read
 ---@field workers integer
 ---@field threads table<grun.thread, true> the workers
@@ -64,26 +64,24 @@ local function stop(run, failure)
 end
 
 local function deliver(run, index, ok, value)
+  local failure = not ok and thread.caught(value)
   if run.name == "map" then
     if ok then
       run.values[index] = value
     else
-      stop(run, thread.caught(value))
+      stop(run, failure)
     end
     return
   end
-  local slot = index
-  if not run.ordered then
-    slot = run.delivered + 1
-    run.delivered = slot
-  end
-  if not ok then
-    run.errors[slot] = thread.caught(value)
+  local slot = run.ordered and index or run.delivered + 1
+  if failure then
+    run.errors[slot] = failure
   elseif value == nil then
     run.values[slot] = false
   else
     run.values[slot] = value
   end
+  run.delivered = run.delivered + 1
   list.wake_all(run.waiters, true)
 end
 
@@ -125,8 +123,8 @@ end
 -- The next item will not get the worker that was meant for it.
 local function lose_item(run, err)
   if has_item(run) then
+    deliver(run, run.begun + 1, false, err)
     run.begun = run.begun + 1
-    deliver(run, run.begun, false, err)
   end
 end
 
@@ -146,20 +144,20 @@ function Run:start(pool)
   enter(pool, t):_subscribe(self)
 end
 
---- A worker or the feeder has ended.
+--- A worker or the feeder has ended. May be called again, see group:notify.
 function Run:notify(t)
   if t == self.feeder then
-    self.feeder = false
     if not t:successful() and not self.stopped then
       self:end_of_items(true, t.error)
     end
-  else
+    self.feeder = false
+  elseif self.threads[t] then
     self.threads[t] = nil
     self.workers = self.workers - 1
   end
   if t == self.starting then
-    self.starting = false
     lose_item(self, t.error)
+    self.starting = false
   end
   grow(self)
   if over(self) then
@@ -170,11 +168,10 @@ end
 -- ---- Items from an iterator ----
 
 function Run:end_of_items(failed, err)
-  local ended_before = not self.iterator
-  self.iterator = false
-  if failed and not ended_before then
+  if failed and self.iterator then
     deliver(self, self.count + 1, false, err)
   end
+  self.iterator = false
 end
 
 local function take_in(run, ok, ...)

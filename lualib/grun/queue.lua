@@ -213,6 +213,9 @@ end
 --- Puts a value, anything but nil, waiting for room. Returns true; nil, "timeout", "timeout" after
 --- `seconds`; nil, "closed", "closed". Does not switch to a waiting getter, unless the queue was
 --- made with handoff. Parks.
+---@param value any
+---@param seconds? number
+---@return true|nil, string?, string?
 ---@async
 function methods:put(value, seconds)
   if value == nil then
@@ -229,6 +232,8 @@ function methods:put(value, seconds)
 end
 
 --- Puts a value if there is room. Returns true, or nil, "full", "full", or nil, "closed", "closed".
+---@param value any
+---@return true|nil, string?, string?
 function methods:try_put(value)
   if value == nil then
     error("try_put: nil cannot be put into a queue", 2)
@@ -247,33 +252,32 @@ end
 local function from_putter(self)
   local putters = self.putters
   local node = putters.next
-  while node ~= putters do
-    local value = node.value
-    remove(node)
-    if ready(node.green) then
-      self.unfinished = self.unfinished + 1
-      node.value, node.fired = true, true
-      return value, node
-    end
-    node = putters.next
+  if node == putters then
+    return nil
   end
-  return nil
+  local value = node.value
+  remove(node)
+  if ready(node.green) then
+    self.unfinished = self.unfinished + 1
+    node.value, node.fired = true, true
+    return value, node
+  end
+  return from_putter(self)
 end
 
 -- Stores the value of the first waiting putter. When less() raises, that putter is to blame.
 local function refill(self)
   local value, node = from_putter(self)
-  while value ~= nil do
-    if not self.less then
-      return self:_push(value)
-    end
-    local ok, err = pcall(self._push, self, value)
-    if ok then
-      return
-    end
+  if value == nil then
+    return
+  elseif not self.less then
+    return self:_push(value)
+  end
+  local ok, err = pcall(self._push, self, value)
+  if not ok then
     node.value = setmetatable({ err = err }, Refused)
     self.unfinished = self.unfinished - 1
-    value, node = from_putter(self)
+    return refill(self)
   end
 end
 
@@ -310,6 +314,8 @@ end
 
 --- Gets the next value, waiting for one. nil, "timeout", "timeout" after `seconds`; nil, "closed",
 --- "closed" once the queue is closed and empty. Parks.
+---@param seconds? number
+---@return any|nil, string?, string?
 ---@async
 function methods:get(seconds)
   if seconds ~= nil then
@@ -323,6 +329,7 @@ function methods:get(seconds)
 end
 
 --- Gets the next value if there is one; nil, "empty", "empty" or nil, "closed", "closed" if not.
+---@return any|nil, string?, string?
 function methods:try_get()
   local value = take(self)
   if value ~= nil then
@@ -334,6 +341,7 @@ function methods:try_get()
 end
 
 --- The next value, which stays in the queue; nil if there is none.
+---@return any|nil
 function methods:peek()
   if self.n > 0 then
     return self:_peek()
@@ -351,6 +359,8 @@ end
 
 --- Iterates over the values until the queue is closed and empty: for v in q:items() do … end. Each
 --- step may park.
+---@return fun(self: grun.queue): any
+---@return grun.queue
 ---@async
 function methods:items()
   return next_item, self
@@ -359,14 +369,19 @@ end
 -- ---- State ----
 
 --- Number of stored values.
+---@return integer
 function methods:len()
   return self.n
 end
 
+--- True if put would have to wait.
+---@return boolean
 function methods:full()
   return self.n >= self.capacity
 end
 
+--- True if nothing is stored; a thread may be waiting to put nevertheless.
+---@return boolean
 function methods:empty()
   return self.n == 0
 end
@@ -400,6 +415,8 @@ end
 
 --- Waits until task_done was called for every value put. Returns true; nil, "timeout", "timeout"
 --- after `seconds`. Parks.
+---@param seconds? number
+---@return true|nil, string?, string?
 ---@async
 function methods:join(seconds)
   if seconds ~= nil then
@@ -443,6 +460,7 @@ end, function(op)
 end, got)
 
 --- The operation of getting a value, for grun.select; its results are those of get().
+---@return grun.op
 function methods:op_get()
   return setmetatable({ queue = self }, Get)
 end
@@ -462,6 +480,8 @@ end, function(_, answer)
 end)
 
 --- The operation of putting a value, for grun.select; its results are those of put().
+---@param value any
+---@return grun.op
 function methods:op_put(value)
   if value == nil then
     error("op_put: nil cannot be put into a queue", 2)
@@ -520,6 +540,8 @@ local M = {}
 --- A queue. `opts`: its capacity (nil: unbounded, 0: rendezvous), or a table with capacity, order
 --- ("fifo", "lifo", "priority": least first), less(a, b) for priorities, handoff (put switches to
 --- a waiting getter at once).
+---@param opts? integer|grun.queue.options
+---@return grun.queue
 function M.queue(opts)
   if type(opts) ~= "table" then
     opts = { capacity = opts }

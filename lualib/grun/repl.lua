@@ -281,7 +281,7 @@ end
 
 local function keep_line()
   stop.write = beside_line(stop.write)
-  core.hooks.ended = beside_line(core.hooks.ended)
+  core.hooks.failed = beside_line(core.hooks.failed)
   local write = print
   function _G.print(...)
     if edit.hide() then

@@ -22,6 +22,7 @@ local function settle(self, state)
 end
 
 --- Sets the values. Raises when it was set before. Never parks.
+---@param ... any
 function methods:set(...)
   settle(self, "set")
   self.n = select("#", ...)
@@ -29,18 +30,22 @@ function methods:set(...)
 end
 
 --- Makes every get() raise `err`, any value. Raises when it was set before. Never parks.
+---@param err any
 function methods:fail(err)
   settle(self, "failed")
   self.err = err
 end
 
 --- True once set or failed.
+---@return boolean
 function methods:ready()
   return self.state ~= false
 end
 
 --- Waits for the outcome: returns the values or raises the error; nil, "timeout", "timeout" after
 --- `seconds`. Parks.
+---@param seconds? number
+---@return any ...
 ---@async
 function methods:get(seconds)
   if seconds ~= nil then
@@ -71,6 +76,7 @@ end
 local M = {}
 
 --- A new result without an outcome.
+---@return grun.result
 function M.result()
   return setmetatable({ state = false, waiters = list.new(), watchers = false }, Result)
 end

@@ -9,7 +9,8 @@
 --   op:_leave(waiter, node)   undoes that; harmless when the operation happened
 --   op:_back(node)         puts a node back that was passed over
 --   op:_results(value)     the results from what the waker handed over
--- or with `seconds`: a pause. Operations hold no state, so one may be in several selects at once.
+-- A pause has `seconds` instead of the last four. Operations hold no state, so that one may be in
+-- several selects at once.
 --
 -- A waker passes over nodes of a thread that is on its way out of its wait. Should that thread have
 -- to wait on after all, because it was woken for nothing, such nodes go back to their places.
@@ -28,7 +29,7 @@ local function check_ops(ops)
   end
   for i = 1, #ops do
     local op = ops[i]
-    if type(op) ~= "table" or not (op._try or op.seconds) then
+    if type(op) ~= "table" or not op._try then
       error(("select: item %d is not an operation (a %s)"):format(i, type(op)), 3)
     end
   end
@@ -46,14 +47,11 @@ local function try(ops, nodes, index, happened, ...)
   if happened then
     return index, ...
   end
-  repeat
-    index = index + 1
-    local op = ops[index]
-    if not op then
-      return nil
-    end
-  until op._try
-  return try(ops, nodes, index, ops[index]:_try(passed_over(nodes, index)))
+  index = index + 1
+  local op = ops[index]
+  if op then
+    return try(ops, nodes, index, op:_try(passed_over(nodes, index)))
+  end
 end
 
 -- The nearest pause among the operations: its time and its index.
@@ -87,13 +85,13 @@ end
 local function enter(self)
   local ops, nodes = self.ops, self.nodes
   for i = 1, #ops do
-    local node, message, code = false, nil, nil
+    nodes[i] = false
     if ops[i]._enter then
-      node, message, code = ops[i]:_enter(self.waiter)
-    end
-    nodes[i] = node or false
-    if message then
-      return i, message, code
+      local node, message, code = ops[i]:_enter(self.waiter)
+      if message then
+        return i, message, code
+      end
+      nodes[i] = node
     end
   end
 end
@@ -178,6 +176,9 @@ end
 --- Waits until one of the operations can happen and lets exactly that one happen; of several that
 --- can, the first in the list. Returns its index and its results; nil, "timeout", "timeout" after
 --- `seconds`. Parks.
+---@param ops grun.op[]
+---@param seconds? number
+---@return integer|nil, any ...
 ---@async
 function M.select(ops, seconds)
   local limit = waiters.limit(seconds, "select")
@@ -189,12 +190,21 @@ function M.select(ops, seconds)
   return begin(ops, limit, try(ops, nil, 0))
 end
 
+local Pause = {}
+Pause.__index = Pause
+
+function Pause._try()
+  return false
+end
+
 --- An operation that happens after `seconds`.
+---@param seconds number
+---@return grun.op
 function M.op_sleep(seconds)
   if type(seconds) ~= "number" or seconds < 0 or seconds ~= seconds then
     error("op_sleep: number of seconds, 0 or more, expected, got " .. tostring(seconds), 2)
   end
-  return { seconds = seconds }
+  return setmetatable({ seconds = seconds }, Pause)
 end
 
 -- ---- The two kinds of operations ----

@@ -13,6 +13,8 @@ local Semaphore = { __index = methods, __name = "grun.semaphore" }
 list.watchable(methods)
 
 --- Takes a permit. Returns true; nil, "timeout", "timeout" after `seconds`. Parks.
+---@param seconds? number
+---@return true|nil, string?, string?
 ---@async
 function methods:acquire(seconds)
   if seconds ~= nil then
@@ -34,6 +36,7 @@ function methods:acquire(seconds)
 end
 
 --- Takes a permit if there is one; returns whether it did. Never parks.
+---@return boolean
 function methods:try_acquire()
   local permits = self.permits
   if permits > 0 then
@@ -45,6 +48,7 @@ end
 
 --- Gives k (default 1) permits back. Raises, giving none, when that made more than the maximum.
 --- Never parks.
+---@param k? integer
 function methods:release(k)
   if k == nil then
     k = 1
@@ -68,6 +72,7 @@ function methods:release(k)
 end
 
 --- Permits left.
+---@return integer
 function methods:count()
   return self.permits
 end
@@ -81,6 +86,9 @@ local function give_back(self, ok, ...)
 end
 
 --- Runs fn(...) with a permit and gives it back however fn ends. Returns fn's results. Parks.
+---@param fn fun(...): ...
+---@param ... any
+---@return any ...
 ---@async
 function methods:with(fn, ...)
   list.check_callable(fn, "with")
@@ -106,6 +114,7 @@ end, function()
 end)
 
 --- The operation of taking a permit, for grun.select; its result is true.
+---@return grun.op
 function methods:op_acquire()
   return setmetatable({ semaphore = self }, Acquire)
 end
@@ -117,6 +126,9 @@ end
 local M = {}
 
 --- A semaphore of n permits, never more than max (default: no limit).
+---@param n integer
+---@param max? integer
+---@return grun.semaphore
 function M.semaphore(n, max)
   if type(n) ~= "number" or n < 0 or n % 1 ~= 0 then
     error("semaphore: a whole number of permits, 0 or more, expected, got " .. tostring(n), 2)

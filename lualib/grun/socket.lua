@@ -16,11 +16,13 @@ end)
 
 --- The operation of waiting until there is something to read, an end or an error included, for
 --- grun.select; its results are true, or nil, message, code.
+---@return grun.op
 function conn:op_readable()
   return setmetatable({ obj = self, how = "r" }, Ready)
 end
 
 --- The same for room to write.
+---@return grun.op
 function conn:op_writable()
   return setmetatable({ obj = self, how = "w" }, Ready)
 end

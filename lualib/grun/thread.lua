@@ -104,11 +104,11 @@ end
 
 local function run_links(self)
   local links = rawget(self, "_links")
-  rawset(self, "_links", nil)
-  for _, link in ipairs(links or {}) do
-    if wants(link.which, self) then
-      core.spawn(link.fn, self)
+  while links and links[1] do
+    if wants(links[1].which, self) then
+      core.spawn(links[1].fn, self)
     end
+    table.remove(links, 1)
   end
 end
 
@@ -315,20 +315,23 @@ local function failed(self)
   end
 end
 
-function core.hooks.ended(self)
+-- Called again when an error in somebody else's finalizer breaks it off, so it goes on where it was.
+function core.hooks.tell(self)
   local watchers = rawget(self, "_watchers")
+  for i = 1, watchers and #watchers or 0 do
+    watchers[i]:notify(self)
+  end
   rawset(self, "_watchers", nil)
   rawset(self, "_traced", nil)
-  for _, w in ipairs(watchers or {}) do
-    w:notify(self)
+  if self[END] ~= "failed" then
+    rawset(self, "traceback", nil)
   end
   run_links(self)
-  if self[END] == "failed" then
-    if not rawget(self, "_passed_on") then
-      failed(self)
-    end
-  else
-    rawset(self, "traceback", nil)
+end
+
+function core.hooks.failed(self)
+  if not rawget(self, "_passed_on") then
+    failed(self)
   end
 end
 

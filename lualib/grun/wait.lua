@@ -86,27 +86,26 @@ function Set:collect()
   end
 end
 
-function Set:leave_polled(n)
-  for i = 1, n do
-    self.polled[i]:_unsubscribe(self.waiter)
-  end
-end
-
--- Returns what waiter:park does, or nil, message, code of an object that cannot be waited for now.
-function Set:park(limit)
-  local polled = self.polled
-  for i = 1, #polled do
-    if self.pending[polled[i]] then
-      local ok, message, code = polled[i]:_subscribe(self.waiter)
+function Set:enter_polled()
+  for _, obj in ipairs(self.polled) do
+    if self.pending[obj] then
+      local ok, message, code = obj:_subscribe(self.waiter)
       if not ok then
-        self:leave_polled(i - 1)
         return nil, message, code
       end
     end
   end
-  local result = self.waiter:park("wait", limit)
-  self:leave_polled(#polled)
-  return result
+  return true
+end
+
+-- Returns what waiter:park does, or nil, message, code of an object that cannot be waited for now.
+function Set:park(limit)
+  local ok, message, code = self:enter_polled()
+  local result = ok and self.waiter:park("wait", limit)
+  for _, obj in ipairs(self.polled) do
+    obj:_unsubscribe(self.waiter)
+  end
+  return result, message, code
 end
 
 -- Waits until `count` objects are ready. Returns "ok", "timeout" or "raise", or nil, message, code.

@@ -79,38 +79,43 @@ function M.len(list)
   return n
 end
 
+-- Passing over nodes of leaving threads is rare. It is done by tail calls, since a loop that nearly
+-- always ends in its first round cannot be compiled.
+
 --- Wakes the first thread that still waits and hands it the value. Returns whether there was one.
 function M.wake(list, value)
   local node = list.next
-  while node ~= list do
-    remove(node)
-    if ready(node.green) then
-      node.value, node.fired = value, true
-      return true
-    end
-    node = list.next
+  if node == list then
+    return false
   end
-  return false
+  remove(node)
+  if ready(node.green) then
+    node.value, node.fired = value, true
+    return true
+  end
+  return M.wake(list, value)
 end
+local wake = M.wake
 
 --- The same, and runs it at once, before the caller goes on.
 function M.wake_now(list, value)
   local node = list.next
-  while node ~= list do
-    remove(node)
-    node.value, node.fired = value, true
-    if handoff(node.green) then
-      return true
-    end
-    node.value, node.fired = false, false
-    node = list.next
+  if node == list then
+    return false
   end
-  return false
+  remove(node)
+  node.value, node.fired = value, true
+  if handoff(node.green) then
+    return true
+  end
+  node.value, node.fired = false, false
+  return M.wake_now(list, value)
 end
 
 --- Wakes all.
 function M.wake_all(list, value)
-  while M.wake(list, value) do -- luacheck: ignore
+  if wake(list, value) and list.next ~= list then
+    return M.wake_all(list, value)
   end
 end
 

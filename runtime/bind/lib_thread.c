@@ -22,7 +22,16 @@ enum base { BASE_TRACEBACK = 1, BASE_THREADS, BASE_HANDLE, BASE_BODY };
 /* Every function of grun.core has the table of handles and the metatable of handles as upvalues. */
 enum upvalue { UP_THREADS = 1, UP_METATABLE };
 
-static int core_ref = LUA_NOREF;
+/* How a thread ended. */
+enum ending { ENDED, FAILED, CANCELLED };
+
+/* Registry references to what is needed outside of any protected call. There nothing may run the collector, since an error
+ * in some script's finalizer would end the process: no new strings, closures or tables. */
+static struct {
+	int core;                                    /* the table grun.core */
+	int store, tell, report, collect, call_hook; /* C functions */
+	int failed, cancelled, key_cancel, key_born; /* strings */
+} ref;
 
 static void push_handle(lua_State *L, const struct gr_green *g)
 {
@@ -55,14 +64,14 @@ int gr_thread_raise(lua_State *L, int rc)
 
 /* ---- The end of a thread ---- */
 
-static void write_end(lua_State *L, int handle, int first, int n, const char *status)
+static void write_end(lua_State *L, int handle, int first, int n, enum ending how)
 {
 	lua_pushboolean(L, 0);
 	lua_rawseti(L, handle, SLOT_GREEN);
-	if (status)
-		lua_pushstring(L, status);
-	else
+	if (how == ENDED)
 		lua_pushinteger(L, n);
+	else
+		lua_rawgeti(L, LUA_REGISTRYINDEX, how == FAILED ? ref.failed : ref.cancelled);
 	lua_rawseti(L, handle, SLOT_END);
 	for (int i = 0; i < n; i++) {
 		lua_pushvalue(L, first + i);
@@ -70,18 +79,39 @@ static void write_end(lua_State *L, int handle, int first, int n, const char *st
 	}
 }
 
-/* (handle, status | false, results…): the way for everything that may allocate or calls Lua. */
-static int l_finish(lua_State *L)
+/* (handle, how, results…): may run out of memory. */
+static int l_store(lua_State *L)
 {
 	luaL_checkstack(L, 10, NULL);
-	write_end(L, 1, 3, lua_gettop(L) - 2, lua_tostring(L, 2));
-	if (lua_toboolean(L, 2) || (gr_current->user_flags & GR_THREAD_WATCHED)) {
-		lua_rawgeti(L, LUA_REGISTRYINDEX, core_ref);
-		lua_getfield(L, -1, "hooks");
-		lua_getfield(L, -1, "ended");
-		lua_pushvalue(L, 1);
-		lua_call(L, 1, 0);
-	}
+	write_end(L, 1, 3, lua_gettop(L) - 2, (enum ending)lua_tointeger(L, 2));
+	return 0;
+}
+
+static int call_with_handle(lua_State *L, const char *hook)
+{
+	lua_rawgeti(L, LUA_REGISTRYINDEX, ref.core);
+	lua_getfield(L, -1, "hooks");
+	lua_getfield(L, -1, hook);
+	lua_pushvalue(L, 1);
+	lua_call(L, 1, 0);
+	return 0;
+}
+
+/* (handle): wakes those who wait for the end. */
+static int l_tell(lua_State *L)
+{
+	return call_with_handle(L, "tell");
+}
+
+/* (handle): may wait. */
+static int l_report(lua_State *L)
+{
+	return call_with_handle(L, "failed");
+}
+
+static int l_collect(lua_State *L)
+{
+	lua_gc(L, LUA_GCCOLLECT, 0);
 	return 0;
 }
 
@@ -93,32 +123,59 @@ static void report_broken_end(lua_State *L)
 	       message ? message : "error object is not a string");
 }
 
-/* Stack above BASE_HANDLE: results, or the error. */
-static void finish_slowly(lua_State *L, const char *status)
+static int call_at_end(lua_State *L, int function)
+{
+	lua_settop(L, BASE_HANDLE);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, function);
+	lua_pushvalue(L, BASE_HANDLE);
+	return lua_pcall(L, 1, 0, 0);
+}
+
+/* An error in a finalizer of somebody else's may strike here, while others wait to be told: once more then, without the
+ * collector. */
+static void tell(lua_State *L)
+{
+	int rc = call_at_end(L, ref.tell);
+
+	if (rc != 0) {
+		int running = lua_gc(L, LUA_GCISRUNNING, 0);
+
+		lua_gc(L, LUA_GCSTOP, 0);
+		rc = call_at_end(L, ref.tell);
+		if (running)
+			lua_gc(L, LUA_GCRESTART, 0);
+	}
+	if (rc != 0)
+		report_broken_end(L);
+}
+
+/* The way for everything that may allocate or calls Lua. Stack above BASE_HANDLE: results, or the error. */
+static void finish_slowly(lua_State *L, enum ending how)
 {
 	int n = lua_gettop(L) - BASE_HANDLE;
 
 	/* Waiting in what the end triggers (an on_error function, say) must work again. */
 	gr_current->attention = 0;
 	gr_current->user_flags |= GR_THREAD_ENDING;
-	lua_pushcfunction(L, l_finish);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, ref.store);
 	lua_insert(L, BASE_BODY);
 	lua_pushvalue(L, BASE_HANDLE);
 	lua_insert(L, BASE_BODY + 1);
-	if (status)
-		lua_pushstring(L, status);
-	else
-		lua_pushboolean(L, 0);
+	lua_pushinteger(L, how);
 	lua_insert(L, BASE_BODY + 2);
-	if (lua_pcall(L, n + 2, 0, BASE_TRACEBACK) != 0)
+	if (lua_pcall(L, n + 2, 0, 0) != 0)
+		report_broken_end(L);
+	if (how != ENDED || (gr_current->user_flags & GR_THREAD_WATCHED))
+		tell(L);
+	if (how == FAILED && call_at_end(L, ref.report) != 0)
 		report_broken_end(L);
 }
 
-static bool error_is_field(lua_State *L, const char *field)
+static bool error_is_field(lua_State *L, int key)
 {
 	bool is;
 
-	lua_pushstring(L, field);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, key);
 	lua_rawget(L, BASE_HANDLE);
 	is = !lua_isnil(L, -1) && lua_rawequal(L, -1, -2);
 	lua_pop(L, 1);
@@ -128,14 +185,14 @@ static bool error_is_field(lua_State *L, const char *field)
 /* Is the error on top the cancel object of this very thread, or the end of a deadline that it was born with? */
 static bool is_own_cancel(lua_State *L)
 {
-	return error_is_field(L, "_cancel") || error_is_field(L, "_born");
+	return error_is_field(L, ref.key_cancel) || error_is_field(L, ref.key_born);
 }
 
 /* The FFI keeps a pointer to the lua_State that used it last: make that one which stays. */
 static void point_ffi_elsewhere(lua_State *L)
 {
 	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.ffi_sizeof);
-	lua_pushliteral(L, "int");
+	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.ffi_type);
 	lua_pcall(L, 1, 0, 0);
 	lua_settop(L, 0);
 }
@@ -152,39 +209,56 @@ static void forget_state(lua_State *L, struct gr_green *g)
 	lua_rawseti(L, -2, (int)g->index + 1);
 }
 
-/* Runs the body, or not if it was cancelled before. Returns how it ended; results or error lie above BASE_HANDLE. */
-static const char *run_body(lua_State *L, struct gr_green *self)
+/* After an error for want of memory: what the thread had is garbage now, and telling of its end takes some. */
+static void collect(lua_State *L)
 {
+	lua_rawgeti(L, LUA_REGISTRYINDEX, ref.collect);
+	if (lua_pcall(L, 0, 0, 0) != 0)
+		lua_pop(L, 1);
+}
+
+/* Runs the body, or not if it was cancelled before. Results or error lie above BASE_HANDLE then. */
+static enum ending run_body(lua_State *L, struct gr_green *self)
+{
+	int rc;
+
 	if (self->attention & GR_ATTN_CANCEL) {
 		lua_settop(L, BASE_HANDLE);
-		lua_getfield(L, BASE_HANDLE, "_cancel");
-		return "cancelled";
+		lua_rawgeti(L, LUA_REGISTRYINDEX, ref.key_cancel);
+		lua_rawget(L, BASE_HANDLE);
+		return CANCELLED;
 	}
-	if (lua_pcall(L, lua_gettop(L) - BASE_BODY, LUA_MULTRET, BASE_TRACEBACK) == 0)
-		return NULL;
-	return is_own_cancel(L) ? "cancelled" : "failed";
+	rc = lua_pcall(L, lua_gettop(L) - BASE_BODY, LUA_MULTRET, BASE_TRACEBACK);
+	if (rc == 0)
+		return ENDED;
+	if (rc == LUA_ERRMEM)
+		collect(L);
+	return is_own_cancel(L) ? CANCELLED : FAILED;
 }
 
 static void run(struct gr_green *self)
 {
 	lua_State *L = self->user;
-	const char *status = run_body(L, self);
+	enum ending how = run_body(L, self);
 	int n = lua_gettop(L) - BASE_HANDLE;
 
 	/* What the handle has room for can be written without a protected call: it allocates nothing. */
-	if (status || n > SLOTS - SLOT_RESULTS || (self->user_flags & GR_THREAD_WATCHED)) {
-		finish_slowly(L, status);
+	if (how != ENDED || n > SLOTS - SLOT_RESULTS || (self->user_flags & GR_THREAD_WATCHED)) {
+		finish_slowly(L, how);
 	} else if (n > 0) {
-		write_end(L, BASE_HANDLE, BASE_BODY, n, NULL);
+		write_end(L, BASE_HANDLE, BASE_BODY, n, ENDED);
 	} else {
 		lua_pushboolean(L, 0);
 		lua_rawseti(L, BASE_HANDLE, SLOT_GREEN);
 	}
 	lua_pushboolean(L, 0);
 	lua_rawseti(L, BASE_THREADS, (int)self->index + 1);
-	if (self->user_flags & (GR_THREAD_IDENTITY | GR_THREAD_MAIN))
+	if (self->user_flags & (GR_THREAD_IDENTITY | GR_THREAD_MAIN)) {
 		forget_state(L, self);
-	lua_settop(L, BASE_THREADS);
+		lua_settop(L, 0); /* or the script could resume what is left there */
+	} else {
+		lua_settop(L, BASE_THREADS);
+	}
 }
 
 void gr_thread_release(struct gr_green *g)
@@ -615,23 +689,37 @@ const char *gr_thread_site(const struct gr_green *g, int *line)
 	return source;
 }
 
+struct hook_call {
+	const char *name, *argument;
+	int result;
+};
+
+static int l_call_hook(lua_State *L)
+{
+	struct hook_call *call = lua_touserdata(L, 1);
+
+	lua_rawgeti(L, LUA_REGISTRYINDEX, ref.core);
+	lua_getfield(L, -1, "hooks");
+	lua_getfield(L, -1, call->name);
+	lua_pushstring(L, call->argument);
+	lua_call(L, 1, 1);
+	call->result = lua_toboolean(L, -1);
+	return 0;
+}
+
 int gr_thread_call_hook(const char *name, const char *argument)
 {
+	struct hook_call call = {name, argument, 0};
 	lua_State *L = gr_lua.hub;
-	int result = 0;
 
 	lua_settop(L, 0);
 	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.traceback);
-	lua_rawgeti(L, LUA_REGISTRYINDEX, core_ref);
-	lua_getfield(L, -1, "hooks");
-	lua_getfield(L, -1, name);
-	lua_pushstring(L, argument);
-	if (lua_pcall(L, 1, 1, 1) != 0)
+	lua_rawgeti(L, LUA_REGISTRYINDEX, ref.call_hook);
+	lua_pushlightuserdata(L, &call);
+	if (lua_pcall(L, 1, 0, 1) != 0)
 		gr_log(GR_LOG_ERROR, "%s: %s", name, lua_tostring(L, -1) ? lua_tostring(L, -1) : "error object is not a string");
-	else
-		result = lua_toboolean(L, -1);
 	lua_settop(L, 0);
-	return result;
+	return call.result;
 }
 
 static const luaL_Reg functions[] = {
@@ -663,11 +751,37 @@ static const luaL_Reg functions[] = {
 	{NULL, NULL},
 };
 
+static int function_ref(lua_State *L, lua_CFunction f)
+{
+	lua_pushcfunction(L, f);
+	return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static int string_ref(lua_State *L, const char *text)
+{
+	lua_pushstring(L, text);
+	return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static void make_refs(lua_State *L)
+{
+	ref.store = function_ref(L, l_store);
+	ref.tell = function_ref(L, l_tell);
+	ref.report = function_ref(L, l_report);
+	ref.collect = function_ref(L, l_collect);
+	ref.call_hook = function_ref(L, l_call_hook);
+	ref.failed = string_ref(L, "failed");
+	ref.cancelled = string_ref(L, "cancelled");
+	ref.key_cancel = string_ref(L, "_cancel");
+	ref.key_born = string_ref(L, "_born");
+}
+
 int luaopen_grun_core(lua_State *L)
 {
+	make_refs(L);
 	lua_newtable(L);
 	lua_pushvalue(L, -1);
-	core_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+	ref.core = luaL_ref(L, LUA_REGISTRYINDEX);
 	for (const luaL_Reg *f = functions; f->name; f++) {
 		lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.threads);
 		lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.metatable);

@@ -183,6 +183,8 @@ int luaopen_ffi(lua_State *L)
 
 	lua_getfield(L, -1, "sizeof");
 	gr_lua.ffi_sizeof = luaL_ref(L, LUA_REGISTRYINDEX);
+	lua_pushliteral(L, "int");
+	gr_lua.ffi_type = luaL_ref(L, LUA_REGISTRYINDEX);
 	gr_lua.ffi_loaded = true;
 	return n;
 }

@@ -17,6 +17,7 @@ struct gr_lua {
 	int traceback;    /* registry reference: the message handler below every thread */
 	int metatable;    /* registry reference: of thread handles; filled by lualib/grun/thread.lua */
 	int ffi_sizeof;   /* registry reference: ffi.sizeof, which makes the FFI remember the calling lua_State */
+	int ffi_type;     /* registry reference: an argument for it */
 	int exit_status;  /* of the process */
 	bool exited;      /* os.exit was called … */
 	bool exit_close;  /* … and wants the state closed */
