@@ -11,8 +11,8 @@ local function read(name)
   return text
 end
 
--- Declarations in a text: name -> { args =, doc = list of comment lines above }, or { taken = true }
--- when they are another module's. `owner` as written there, such as "grun." or "thread:".
+-- Declarations in a text: name -> { args =, doc = list of comment lines above }, or { taken = true
+-- } when they are another module's. `owner` as written there, such as "grun." or "thread:".
 local function declarations(text, owner)
   local found, doc = {}, {}
   for line in text:gmatch("([^\n]*)\n") do

@@ -566,6 +566,15 @@ describe("select with connections", function()
     assert.same({ a, e }, grun.wait({ a, e }))
   end)
 
+  it("are there for the connections of a server, too", function()
+    local out = helper.run_script([[
+      local server = assert(grun.server("tcp://127.0.0.1:0", function() end))
+      print(package.loaded["grun.socket"] ~= nil)
+      server:stop()
+    ]])
+    assert.equal("true\n", out)
+  end)
+
   test("works on accepted and connected ones", function(keep)
     local client, server = net.connected(keep, "tcp://127.0.0.1:0")
     assert.same({ 2, true }, { select({ server:op_readable(), client:op_writable() }) })

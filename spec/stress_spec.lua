@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Many threads in all places at once, disturbed at random. GRUN_SEED repeats a run, GRUN_STRESS sets its seconds.
+-- Many threads in all places at once, disturbed at random. GRUN_SEED repeats a run, GRUN_STRESS
+-- sets its seconds.
 
 local child = require("spec.parking.child")
 

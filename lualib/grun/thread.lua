@@ -315,7 +315,8 @@ local function failed(self)
   end
 end
 
--- Called again when an error in somebody else's finalizer breaks it off, so it goes on where it was.
+-- Called again when an error in somebody else's finalizer breaks it off, so it goes on where it
+-- was.
 function core.hooks.tell(self)
   local watchers = rawget(self, "_watchers")
   for i = 1, watchers and #watchers or 0 do

@@ -8,18 +8,18 @@
 --   /
 --   /bin
 --   /etc
---   /home
+--   /data
 --   /etc/ssl
---   /home/ada
---   /home/bob
---   /home/ada/src
+--   /data/ada
+--   /data/bob
+--   /data/ada/src
 --   8 directories, at most 3 at once
 
 local tree = {
-  ["/"] = { "/bin", "/etc", "/home" },
+  ["/"] = { "/bin", "/etc", "/data" },
   ["/etc"] = { "/etc/ssl" },
-  ["/home"] = { "/home/ada", "/home/bob" },
-  ["/home/ada"] = { "/home/ada/src" },
+  ["/data"] = { "/data/ada", "/data/bob" },
+  ["/data/ada"] = { "/data/ada/src" },
 }
 
 local pool = grun.pool(3)

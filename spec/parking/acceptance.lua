@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- Every place of places.lua × every way to wait × every way to fail, as threads that take turns.
--- Prints a line for each place and a summary; status 1 if anything differs from a run that does not wait.
--- Usage: LUA_CPATH=…/?.so grun [JIT options] acceptance.lua [text: only places with it in their names]
+-- Prints a line for each place and a summary; status 1 if anything differs from a run that does not
+-- wait. Usage: LUA_CPATH=…/?.so grun [JIT options] acceptance.lua [text: only places with it in
+-- their names]
 
 local dir = arg[0]:match("^(.*)/") or "."
 package.path = dir .. "/?.lua;" .. package.path

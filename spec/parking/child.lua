@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Child processes of the specs about waiting: in each way of compiling, with spec/c/parkmod.c at hand.
+-- Child processes of the specs about waiting: in each way of compiling, with spec/c/parkmod.c at
+-- hand.
 
 local helper = require("spec.helper")
 local lfs = require("lfs")
@@ -37,7 +38,8 @@ function M.cpath()
   return lfs.currentdir() .. "/" .. DIR .. "/?.so;;"
 end
 
---- Runs a script with options of grun before it and arguments after it. Returns stdout, stderr, status.
+--- Runs a script with options of grun before it and arguments after it. Returns stdout, stderr,
+--- status.
 function M.run(script, flags, args)
   local words = { unpack(flags or {}) }
   words[#words + 1] = script

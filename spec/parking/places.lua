@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Programs that wait in every place where Lua code can run. Each is a function(w, n): w(v) waits and returns v, or raises;
--- what the program returns or raises must not depend on whether w really waited. An error of w leaves the program unless
--- it says otherwise.
+-- Programs that wait in every place where Lua code can run. Each is a function(w, n): w(v) waits
+-- and returns v, or raises; what the program returns or raises must not depend on whether w really
+-- waited. An error of w leaves the program unless it says otherwise.
 --
 -- Returned is a list of { name = , run = , needs = "ffi" | "parkmod" | nil }.
 
@@ -61,8 +61,8 @@ place("xpcall body", function(w, n)
   end, n, 2))
 end)
 
--- An error in a handler calls the handler again or becomes "error in error handling", whichever the compiler's luck has
--- it; so all of these only say that it failed.
+-- An error in a handler calls the handler again or becomes "error in error handling", whichever the
+-- compiler's luck has it; so all of these only say that it failed.
 local function with_handler(body, handler)
   local calls, result = 0, nil
   local ok = xpcall(body, function(err)

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- 50 threads that run random places of places.lua while others allocate, collect, flush the compiled code, and kill or
--- time out whom they please. Undisturbed runs must come to the expected result; all must end.
--- Usage: LUA_CPATH=…/?.so grun [--seed N] [JIT options] stress.lua SEED SECONDS
+-- 50 threads that run random places of places.lua while others allocate, collect, flush the
+-- compiled code, and kill or time out whom they please. Undisturbed runs must come to the expected
+-- result; all must end. Usage: LUA_CPATH=…/?.so grun [--seed N] [JIT options] stress.lua SEED
+-- SECONDS
 
 local dir = arg[0]:match("^(.*)/") or "."
 package.path = dir .. "/?.lua;" .. package.path

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Runs one of places.lua with a way to wait and a way to fail, and compares what came out with a run that did not wait.
+-- Runs one of places.lua with a way to wait and a way to fail, and compares what came out with a
+-- run that did not wait.
 
 local grun = require("grun")
 
@@ -162,8 +163,9 @@ local function cancel_soon(thread)
   grun.spawn(thread.cancel, thread, "cut")
 end
 
--- Counts threads that are inside a wait, so that the report can say whether they really took turns. No pcall here: an
--- error caught below an xpcall handler makes LuaJIT call the handler again for the next one, without end.
+-- Counts threads that are inside a wait, so that the report can say whether they really took turns.
+-- No pcall here: an error caught below an xpcall handler makes LuaJIT call the handler again for
+-- the next one, without end.
 local function counted(fn, v)
   M.waits = M.waits + 1
   M.inside = M.inside + 1
@@ -215,7 +217,8 @@ end
 
 local numbers = { 1, 2, 3, 4, 5, 6, 7, 8 }
 
--- No call in it, so that its trace is entered and left without any C function that would mend the state.
+-- No call in it, so that its trace is entered and left without any C function that would mend the
+-- state.
 local function hot_loop()
   local sum, boxes = 0, nil
   for i = 1, 200 do
@@ -230,7 +233,8 @@ end
 
 --- What it comes to with real waits; then checks that compiled code still works.
 function M.actual(place, mode, way)
-  local w, n, result = really(mode, way), number_for(place), nil
+  local w, n = really(mode, way), number_for(place)
+  local result
   if mode.fail == "timeout" then
     result = outcome(pcall(grun.timeout, 0.0005, place.run, w, n))
   else

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- 10^5 threads leave nothing behind, also when each let its lua_State out so that it cannot be used again.
+-- 10^5 threads leave nothing behind, also when each let its lua_State out so that it cannot be used
+-- again.
 
 local child = require("spec.parking.child")
 

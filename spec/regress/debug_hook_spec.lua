@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Hooks belong to the whole VM and stay off while one runs: a thread that waited in its hook switched everybody's off.
+-- Hooks belong to the whole VM and stay off while one runs: a thread that waited in its hook
+-- switched everybody's off.
 
 local child = require("spec.parking.child")
 
@@ -136,7 +137,8 @@ describe("a debug hook", function()
     assert.same({ "true\ttrue\ttrue\n", "", 0 }, { out, err, status })
   end)
 
-  -- A limit on instructions, as sandboxes have it: it may strike while others are told of a thread's end.
+  -- A limit on instructions, as sandboxes have it: it may strike while others are told of a
+  -- thread's end.
   it("that raises does not keep from others that a thread has ended", function()
     local out, err, status = run([[
       local ended = 0

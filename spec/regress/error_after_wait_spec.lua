@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- A C function that waited, or ran another coroutine, and then raised left LuaJIT with the wrong idea of which lua_State
--- runs: the next exit from a compiled loop worked on another thread's stack. state.c repairs it behind every error.
+-- A C function that waited, or ran another coroutine, and then raised left LuaJIT with the wrong
+-- idea of which lua_State runs: the next exit from a compiled loop worked on another thread's
+-- stack. state.c repairs it behind every error.
 
 local child = require("spec.parking.child")
 

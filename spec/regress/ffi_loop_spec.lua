@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Compiled loops of FFI calls, in Lua that was entered through every door there is from C, with waits around them. A switch
--- of stacks inside such a loop (where an interposed libc call must not wait) or a stale lua_State after it crashes.
+-- Compiled loops of FFI calls, in Lua that was entered through every door there is from C, with
+-- waits around them. A switch of stacks inside such a loop (where an interposed libc call must not
+-- wait) or a stale lua_State after it crashes.
 
 local child = require("spec.parking.child")
 

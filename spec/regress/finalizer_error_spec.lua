@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- An error in a finalizer comes out of whatever code made the collector run. Where a thread ends, or in the hub, that was
--- outside of any protected call and ended the process: "PANIC: unprotected error in call to Lua API".
+-- An error in a finalizer comes out of whatever code made the collector run. Where a thread ends,
+-- or in the hub, that was outside of any protected call and ended the process: "PANIC: unprotected
+-- error in call to Lua API".
 
 local child = require("spec.parking.child")
 

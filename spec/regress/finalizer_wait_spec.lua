@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- A finalizer that waits would let another one begin before it ends: the collector and the compiler then stay off for ever.
--- And an error in a finalizer crashes LuaJIT. So a wait there returns nil, "cannot wait in a finalizer", "misuse".
+-- A finalizer that waits would let another one begin before it ends: the collector and the compiler
+-- then stay off for ever. And an error in a finalizer crashes LuaJIT. So a wait there returns nil,
+-- "cannot wait in a finalizer", "misuse".
 
 local child = require("spec.parking.child")
 

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Too deep on the Lua stack is an error of that thread; too deep on the C stack ends the process before anything is damaged.
+-- Too deep on the Lua stack is an error of that thread; too deep on the C stack ends the process
+-- before anything is damaged.
 
 local child = require("spec.parking.child")
 local helper = require("spec.helper")

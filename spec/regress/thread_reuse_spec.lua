@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A thread gets stack, lua_State and place in the registry of one that has ended. What scripts can see of that is in
--- thread_spec.lua; here is what others may still hold of the old one.
+-- A thread gets stack, lua_State and place in the registry of one that has ended. What scripts can
+-- see of that is in thread_spec.lua; here is what others may still hold of the old one.
 
 local grun = require("grun")
 local child = require("spec.parking.child")
