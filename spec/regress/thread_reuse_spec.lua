@@ -126,7 +126,7 @@ describe("a thread on the stack of an ended one", function()
     end
   end)
 
-  it("is safe from the FFI, which remembers who used it last", function()
+  it("does not keep the other one's lua_State for the FFI, which remembers who used it last", function()
     local out, err, status = child.run_text([[
       local ffi = require("ffi")
       local kept = setmetatable({}, { __mode = "k" })
