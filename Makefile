@@ -116,7 +116,7 @@ bench: all ## measure against other runtimes (scripts/setup --bench installs the
 	@scripts/bench/run
 
 # ---- the same under other tools
-.PHONY: asan asan-test valgrind valgrind-test test-c
+.PHONY: asan asan-test valgrind valgrind-test fuzz test-c
 asan: ## build build/asan/grun with AddressSanitizer and UBSan
 	@$(MAKE) $(PARALLEL) BUILD=asan all
 
@@ -129,6 +129,13 @@ valgrind: ## build build/valgrind/grun, which tells valgrind about its stacks
 
 valgrind-test: ## run the C tests under valgrind
 	@WRAP='valgrind --error-exitcode=1 -q' C_LIMIT=300 $(MAKE) $(PARALLEL) BUILD=valgrind test-c
+
+FUZZ_SECONDS ?= 60
+fuzz: ## fuzz the parsers with libFuzzer, FUZZ_SECONDS each (default 60)
+	@mkdir -p build/fuzz/corpus
+	$(Q)clang -std=gnu11 -O1 -g -Iruntime -fsanitize=fuzzer,address,undefined -o build/fuzz/addr \
+		spec/c/addr_fuzz.c runtime/net/addr.c runtime/net/hosts.c runtime/core/error.c
+	$(Q)build/fuzz/addr -max_total_time=$(FUZZ_SECONDS) -max_len=512 -print_final_stats=1 build/fuzz/corpus
 
 test-c: tests
 	@GRUN= scripts/test $(TESTS)

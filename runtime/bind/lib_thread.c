@@ -717,7 +717,8 @@ int gr_thread_call_hook(const char *name, const char *argument)
 	lua_rawgeti(L, LUA_REGISTRYINDEX, ref.call_hook);
 	lua_pushlightuserdata(L, &call);
 	if (lua_pcall(L, 1, 0, 1) != 0)
-		gr_log(GR_LOG_ERROR, "%s: %s", name, lua_tostring(L, -1) ? lua_tostring(L, -1) : "error object is not a string");
+		gr_log(GR_LOG_ERROR, "%s: %s", name,
+		       lua_tostring(L, -1) ? lua_tostring(L, -1) : "error object is not a string");
 	lua_settop(L, 0);
 	return call.result;
 }

@@ -9,19 +9,19 @@
 
 /* Values anchored in the registry, made once by gr_state_new. */
 struct gr_lua {
-	lua_State *main;  /* the state's main thread: runs the first script, so that coroutine.running() is nil there */
-	lua_State *hub;   /* for Lua that runs in the hub */
-	int threads;      /* registry reference: [index + 1] = handle of the thread */
-	int states;       /* registry reference: [index + 1] = its lua_State */
-	int noop;         /* registry reference: a C function that does nothing */
-	int traceback;    /* registry reference: the message handler below every thread */
-	int metatable;    /* registry reference: of thread handles; filled by lualib/grun/thread.lua */
-	int ffi_sizeof;   /* registry reference: ffi.sizeof, which makes the FFI remember the calling lua_State */
-	int ffi_type;     /* registry reference: an argument for it */
-	int exit_status;  /* of the process */
-	bool exited;      /* os.exit was called … */
-	bool exit_close;  /* … and wants the state closed */
-	const char *nopark; /* why nothing may wait now, or NULL */
+	lua_State *main; /* the state's main thread: runs the first script, so that coroutine.running() is nil there */
+	lua_State *hub;  /* for Lua that runs in the hub */
+	int threads;     /* registry reference: [index + 1] = handle of the thread */
+	int states;      /* registry reference: [index + 1] = its lua_State */
+	int noop;        /* registry reference: a C function that does nothing */
+	int traceback;   /* registry reference: the message handler below every thread */
+	int metatable;   /* registry reference: of thread handles; filled by lualib/grun/thread.lua */
+	int ffi_sizeof;  /* registry reference: ffi.sizeof, which makes the FFI remember the calling lua_State */
+	int ffi_type;    /* registry reference: an argument for it */
+	int exit_status; /* of the process */
+	bool exited;     /* os.exit was called … */
+	bool exit_close; /* … and wants the state closed */
+	const char *nopark;                          /* why nothing may wait now, or NULL */
 	int (*gc)(lua_State *L, int what, int data); /* libluajit's lua_gc, which ours stands in front of */
 	bool ffi_loaded;
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A plain Lua C module for the specs about waiting: every way from C into Lua, and C functions that raise or yield after
  * Lua below them waited. It knows nothing of grun. */
+#define _DEFAULT_SOURCE
 #include <lauxlib.h>
 #include <lua.h>
 #include <signal.h>
@@ -140,6 +141,13 @@ static int l_argument_error_after(lua_State *L)
 	return luaL_argerror(L, 1, "too late");
 }
 
+/* sleep_and_raise(microseconds, message): as a library does that waits in libc and then finds that it failed */
+static int l_sleep_and_raise(lua_State *L)
+{
+	usleep((useconds_t)luaL_checkinteger(L, 1));
+	return luaL_error(L, "%s", luaL_checkstring(L, 2));
+}
+
 /* resume_and_raise(coroutine, message) */
 static int l_resume_and_raise(lua_State *L)
 {
@@ -255,7 +263,9 @@ void abort(void)
 
 	for (struct block *block = blocks; block; block = block->next)
 		is_intact(block) ? good++ : bad++;
-	say(bad ? "parkmod: some blocks were written to\n" : good ? "parkmod: all blocks are intact\n" : "parkmod: no block\n");
+	say(bad    ? "parkmod: some blocks were written to\n"
+	    : good ? "parkmod: all blocks are intact\n"
+		   : "parkmod: no block\n");
 	signal(SIGABRT, SIG_DFL);
 	kill(getpid(), SIGABRT);
 	_exit(1);
@@ -275,6 +285,7 @@ static const luaL_Reg functions[] = {
 	{"load", l_load},
 	{"raise_after", l_raise_after},
 	{"argument_error_after", l_argument_error_after},
+	{"sleep_and_raise", l_sleep_and_raise},
 	{"resume_and_raise", l_resume_and_raise},
 	{"yield_after", l_yield_after},
 	{"sethook", l_sethook},

@@ -69,11 +69,11 @@ local CAUSES = {
         check(pcall(raise, yield, "of C"))
       end
     end)]],
-  ["a C module's argument check raised after Lua below it had waited"] = [[
+  ["a C module raised after a call of libc's had waited"] = [[
     each_of_eight(function()
-      local raise, yield = parkmod.argument_error_after, grun.yield
-      for _ = 1, 300 do
-        check(pcall(raise, yield))
+      local raise = parkmod.sleep_and_raise
+      for _ = 1, 100 do
+        check(pcall(raise, 1, "of C"))
       end
     end)]],
   ["the Lua stack overflowed below a C module after a wait"] = [[
