@@ -42,7 +42,9 @@ function Waiter:park(what, limit)
       left = 0
     end
   end
-  self.green, self.parked = green(), true
+  -- Called as park is: when the Lua stack is full, this raises first and leaves nothing behind.
+  self.green = green(what, left)
+  self.parked = true
   local result = park(what, left)
   self.parked = false
   return result

@@ -25,12 +25,12 @@ enum upvalue { UP_THREADS = 1, UP_METATABLE };
 /* How a thread ended. */
 enum ending { ENDED, FAILED, CANCELLED };
 
-/* Registry references to what is needed outside of any protected call. There nothing may run the collector, since an error
- * in some script's finalizer would end the process: no new strings, closures or tables. */
+/* Registry references to what is needed where nothing may run the collector, since an error of some script's finalizer
+ * would come out there: outside of any protected call it ends the process. So no new strings, closures or tables. */
 static struct {
-	int core;                                    /* the table grun.core */
-	int store, tell, report, collect, call_hook; /* C functions */
-	int failed, cancelled, key_cancel, key_born; /* strings */
+	int core;                                                        /* the table grun.core */
+	int store, tell, report, collect, call_hook;                     /* C functions */
+	int failed, cancelled, key_cancel, key_born, ok, timeout, raise; /* strings */
 } ref;
 
 static void push_handle(lua_State *L, const struct gr_green *g)
@@ -465,7 +465,8 @@ static int l_thread_park(lua_State *L)
 
 	gr_current->wait_user = L;
 	rc = gr_wait(until, what);
-	lua_pushstring(L, rc == 0 ? "ok" : rc == GR_TIMEOUT ? "timeout" : "raise");
+	/* No new string: the collector could bring up an error of some finalizer. */
+	lua_rawgeti(L, LUA_REGISTRYINDEX, rc == 0 ? ref.ok : rc == GR_TIMEOUT ? ref.timeout : ref.raise);
 	return 1;
 }
 
@@ -775,6 +776,9 @@ static void make_refs(lua_State *L)
 	ref.cancelled = string_ref(L, "cancelled");
 	ref.key_cancel = string_ref(L, "_cancel");
 	ref.key_born = string_ref(L, "_born");
+	ref.ok = string_ref(L, "ok");
+	ref.timeout = string_ref(L, "timeout");
+	ref.raise = string_ref(L, "raise");
 }
 
 int luaopen_grun_core(lua_State *L)
