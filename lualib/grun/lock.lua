@@ -8,6 +8,8 @@ local core = require("grun.core")
 local list = require("grun.waitlist")
 local scope = require("grun.scope")
 local check_seconds, wait, current = list.check_seconds, list.wait, core.current
+-- The current thread is `here[1] or find()`: no C call as long as no other thread ran meanwhile.
+local here, find = core.here, core.find
 
 -- ---- Lock ----
 
@@ -31,7 +33,7 @@ function lock:acquire(seconds)
   if seconds ~= nil then
     check_seconds(seconds, "acquire")
   end
-  local me = current()
+  local me = here[1] or find()
   local holder = self.holder
   if not holder then
     self.holder = me
@@ -55,7 +57,7 @@ end
 --- Takes the lock if it is free; returns whether it did. Never parks.
 ---@return boolean
 function lock:try_acquire()
-  local me = current()
+  local me = here[1] or find()
   if not self.holder then
     self.holder = me
     return true
@@ -99,7 +101,7 @@ end
 --- Gives the lock back. Raises when nobody holds it, or another thread that has not ended. Never
 --- parks.
 function lock:release()
-  if self.holder ~= current() then
+  if self.holder ~= (here[1] or find()) then
     check_ended(self)
   end
   if self.depth > 0 then

@@ -325,6 +325,11 @@ function core.ready(green) end
 ---@return boolean
 function core.ready_next(green) end
 
+--- As current(); until the next switch `core.here[1]` is that thread, too, for code that the JIT
+--- compiler is to take in whole. Otherwise it is false.
+---@return grun.thread|nil
+function core.find() end
+
 --- As ready, but it runs at once, and the caller right after it. Parks.
 ---@param green grun.green
 ---@return boolean

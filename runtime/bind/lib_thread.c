@@ -552,6 +552,33 @@ static int l_thread_current(lua_State *L)
 	return 1;
 }
 
+static int here_ref = LUA_NOREF;
+
+static void forget_here(void)
+{
+	lua_State *L = gr_lua.hub;
+
+	lua_rawgeti(L, LUA_REGISTRYINDEX, here_ref);
+	lua_pushboolean(L, 0);
+	lua_rawseti(L, -2, 1);
+	lua_pop(L, 1);
+}
+
+/* find() -> as current(). Until the next switch core.here[1] is that, too, for code that the JIT compiler is to take in
+ * whole; otherwise false. */
+static int l_thread_find(lua_State *L)
+{
+	l_thread_current(L);
+	if (gr_on_green()) {
+		lua_rawgeti(L, LUA_REGISTRYINDEX, here_ref);
+		lua_pushvalue(L, -2);
+		lua_rawseti(L, -2, 1);
+		lua_pop(L, 1);
+		gr_hub.on_switch = forget_here;
+	}
+	return 1;
+}
+
 static int l_thread_self(lua_State *L)
 {
 	lua_pushlightuserdata(L, gr_current);
@@ -740,6 +767,7 @@ static const luaL_Reg functions[] = {
 	{"set_deadline", l_thread_set_deadline},
 	{"shield", l_thread_shield},
 	{"current", l_thread_current},
+	{"find", l_thread_find},
 	{"self", l_thread_self},
 	{"now", l_thread_now},
 	{"state", l_thread_state},
@@ -799,5 +827,11 @@ int luaopen_grun_core(lua_State *L)
 	lua_setfield(L, -2, "traceback");
 	lua_newtable(L);
 	lua_setfield(L, -2, "hooks");
+	lua_createtable(L, 2, 0);
+	lua_pushboolean(L, 0);
+	lua_rawseti(L, -2, 1);
+	lua_pushvalue(L, -1);
+	here_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+	lua_setfield(L, -2, "here");
 	return 1;
 }

@@ -124,10 +124,20 @@ static inline struct gr_green *pop(void)
 	return g;
 }
 
+static void before_switch(void)
+{
+	void (*f)(void) = gr_hub.on_switch;
+
+	gr_hub.on_switch = NULL;
+	f();
+}
+
 static inline void switch_to(struct gr_green *next)
 {
 	struct gr_green *self = gr_current;
 
+	if (__builtin_expect(gr_hub.on_switch != NULL, 0))
+		before_switch();
 	gr_current = next;
 	gr_switches++;
 	next->switches++;

@@ -21,6 +21,8 @@ struct gr_hub {
 	void (*on_release)(struct gr_green *g);
 	/* Asked before every wait: 0, or GR_MISUSE if the current thread is where it cannot wait. */
 	int (*may_wait)(void);
+	/* Called once, before the next switch, and NULL again from then on. Must not switch. */
+	void (*on_switch)(void);
 	/* Where a thread was spawned: the source's name (NULL: unknown) and *line. Called by the overflow reporter on the
 	 * signal stack, when the thread's own stack is full. */
 	const char *(*spawn_site)(const struct gr_green *g, int *line);

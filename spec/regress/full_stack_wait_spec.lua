@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A wait that raises "stack overflow" on its way down left its registration behind as if the thread were parked there: what
--- it had wanted to wait for then ended the thread's next wait, such as a sleep, too early.
+-- A wait that raises "stack overflow" on its way down left its registration behind as if the thread were parked there:
+-- what it had wanted to wait for then ended the thread's next wait, such as a sleep, too early.
 
 local grun = require("grun")
 
@@ -12,7 +12,7 @@ local function fill_the_stack(wait)
     end
     return 1, down(n - 1, ...)
   end
-  for size = 0, 12 do
+  for size = 0, 6 do
     local frame = {}
     for i = 1, size do
       frame[i] = i
