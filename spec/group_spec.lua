@@ -302,6 +302,16 @@ describe("kill", function()
     assert.equal("cancelled", other:status())
   end)
 
+  it("by a shielded member does not wait for this one", function()
+    local g = grun.group()
+    local t = g:spawn(function()
+      grun.shield(g.kill, g)
+      grun.yield()
+    end)
+    assert.is_true(t:join(5))
+    assert.equal("cancelled", t:status())
+  end)
+
   it("raises when the caller is cancelled; the members are cancelled anyway", function()
     local g, e = grun.group(), grun.event()
     local member = g:spawn(grun.shield, e.wait, e)
@@ -440,6 +450,23 @@ describe("grun.wait", function()
 end)
 
 describe("groups", function()
+  it("keep count when what a member's end triggers is broken off and done again", function()
+    local g, broken = grun.group(), false
+    for i = 1, 3 do
+      g:spawn(grun.yield):_subscribe({
+        notify = function()
+          if i < 3 and not broken then
+            broken = true
+            error("as if in a finalizer")
+          end
+          broken = false
+        end,
+      })
+    end
+    assert.is_true(g:join(5))
+    assert.equal(0, g:count())
+  end)
+
   it("keep count when errors in somebody's finalizers strike", function()
     -- With the compiler on such errors crash LuaJIT itself.
     local out, err, status = helper.run_child({ "-joff", helper.script([[

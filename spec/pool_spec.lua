@@ -508,11 +508,14 @@ describe("apply_async", function()
   end)
 
   it("does not mind a result that somebody else has set", function()
-    local p = grun.pool(1)
-    local outcome = p:apply_async(same, 1)
-    outcome:set("mine")
-    p:join()
-    assert.equal("mine", outcome:get())
+    local out, err, status = helper.run_script([[
+      local p = grun.pool(1)
+      local outcome = p:apply_async(type, 1)
+      outcome:set("mine")
+      p:join()
+      print(outcome:get())
+    ]])
+    assert.same({ "mine\n", "", 0 }, { out, err, status })
   end)
 
   it("needs no thread for what waits", function()
@@ -893,6 +896,23 @@ describe("imap", function()
     assert.is_nil(iter())
   end)
 
+  it("raises when the thread that reads the iterator is cancelled, and ends", function()
+    for _, name in ipairs({ "imap", "imap_unordered" }) do
+      local p, q = grun.pool(2), grun.queue()
+      q:put("x")
+      local iter = p[name](p, same, q:items())
+      assert.equal("x", iter())
+      for _, t in ipairs(grun.threads()) do
+        if t.name == name then
+          t:cancel("why")
+        end
+      end
+      local _, err = pcall(iter)
+      assert.equal("why", grun.is_cancel(err))
+      assert.is_nil(iter())
+    end
+  end)
+
   it("is at most twice its places ahead of the reader", function()
     for _, items in ipairs({ numbers(100), ("x"):rep(100):gmatch("x") }) do
       local begun = 0
@@ -1048,6 +1068,9 @@ describe("an iteration that is given up half-way", function()
     end
     give_up()
     for _ = 1, 5 do
+      grun.yield()
+    end
+    for _ = 1, 5 do
       collectgarbage()
       grun.yield()
     end
@@ -1080,6 +1103,18 @@ describe("an iteration that is given up half-way", function()
     local before = heap_after(run, 200)
     local grown = heap_after(run, 2000) - before
     assert.is_true(grown < 100, grown .. " KB more")
+  end)
+end)
+
+describe("a map that gives up in a full pool", function()
+  it("leaves nothing in its line", function()
+    local p = grun.pool(1)
+    p:spawn(forever)
+    for _ = 1, 10 do
+      assert.same(TIMEOUT, pack(grun.timeout(0, p.map, p, same, { 1 })))
+    end
+    assert.equal(p.waiting, p.waiting.next)
+    p:kill()
   end)
 end)
 

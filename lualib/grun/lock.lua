@@ -80,7 +80,7 @@ local function pass_on(self)
   end
   local heir = node.value
   list.remove(node)
-  if core.ready(node.green) then
+  if core.ready(node.green, node.token) then
     self.holder = heir
     return
   end
@@ -336,7 +336,7 @@ local function admit(self)
       return
     end
     list.remove(node)
-    if core.ready(node.green) then
+    if core.ready(node.green, node.token) then
       if writes then
         self.writing = true
       else

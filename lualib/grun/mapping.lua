@@ -130,7 +130,7 @@ end
 
 --- The pool has a place for the run.
 function Run:start(pool)
-  if self.starting or not has_item(self) then
+  if not has_item(self) then
     return
   end
   local ok, t = pcall(core.spawn, work, self)

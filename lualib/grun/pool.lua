@@ -38,7 +38,7 @@ local function pass_place(self)
     list.remove(node)
     if node.start then
       node:start(self)
-    elseif core.ready(node.green) then
+    elseif core.ready(node.green, node.token) then
       self.n, self.kept = self.n + 1, self.kept + 1
     end
   end

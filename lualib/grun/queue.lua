@@ -257,7 +257,7 @@ local function from_putter(self)
   end
   local value = node.value
   remove(node)
-  if ready(node.green) then
+  if ready(node.green, node.token) then
     self.unfinished = self.unfinished + 1
     node.value, node.fired = true, true
     return value, node

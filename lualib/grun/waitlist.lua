@@ -30,7 +30,8 @@ function M.node()
     spare, spares = node.next, spares - 1
     node.next = false
   else
-    node = { green = false, value = false, fired = false, next = false, prev = false }
+    node = { green = false, value = false, fired = false, token = false }
+    node.next, node.prev = false, false
   end
   node.green = green()
   return node
@@ -39,6 +40,7 @@ end
 --- Gives a node back that is in no list.
 function M.free(node)
   node.value, node.fired, node.prev, node.green = false, false, false, false
+  node.token = false
   if spares < MAX_SPARE then
     node.next = spare
     spare, spares = node, spares + 1
@@ -89,7 +91,7 @@ function M.wake(list, value)
     return false
   end
   remove(node)
-  if ready(node.green) then
+  if ready(node.green, node.token) then
     node.value, node.fired = value, true
     return true
   end
@@ -105,7 +107,7 @@ function M.wake_now(list, value)
   end
   remove(node)
   node.value, node.fired = value, true
-  if handoff(node.green) then
+  if handoff(node.green, node.token) then
     return true
   end
   node.value, node.fired = false, false
@@ -132,9 +134,9 @@ end
 --- "raise": then the caller undoes what it has to and calls core.check().
 function M.wait(list, what, seconds, value)
   local node = M.node()
-  node.value = value
+  node.value, node.token = value, node
   M.append(list, node)
-  local result = park(what, seconds)
+  local result = park(what, seconds, node)
   remove(node)
   value = node.value
   M.free(node)

@@ -305,9 +305,10 @@ function core.spawn_for(fn, ...) end
 --- "timeout" after so many seconds. Parks.
 ---@param what string for reports; a literal, since its bytes are kept by reference
 ---@param seconds? number
+---@param token? table that who wakes it has to name
 ---@return "ok"|"timeout"|"raise"
 ---@async
-function core.park(what, seconds) end
+function core.park(what, seconds, token) end
 
 --- Raises what a wait would raise now. Returns nil, message, "misuse" in a finalizer, else nothing.
 --- Parks before it raises.
@@ -317,8 +318,9 @@ function core.check() end
 
 --- Makes a parked thread ready; returns whether it was parked.
 ---@param green grun.green
+---@param token? table|false what it must be parked with
 ---@return boolean
-function core.ready(green) end
+function core.ready(green, token) end
 
 --- As ready, but it runs before all others when the caller parks.
 ---@param green grun.green
@@ -332,9 +334,10 @@ function core.find() end
 
 --- As ready, but it runs at once, and the caller right after it. Parks.
 ---@param green grun.green
+---@param token? table|false what it must be parked with
 ---@return boolean
 ---@async
-function core.handoff(green) end
+function core.handoff(green, token) end
 
 --- Makes every wait of the thread raise from now on.
 ---@param green grun.green

@@ -455,7 +455,7 @@ static int l_thread_idle(lua_State *L)
 	return rc < 0 ? gr_thread_raise(L, rc) : 0;
 }
 
-/* park(what [, seconds]) -> "ok" | "timeout" | "raise". Never raises by itself, so that the caller can undo what it
+/* park(what [, seconds [, token]]) -> "ok" | "timeout" | "raise". Never raises by itself, so that the caller can undo what it
  * registered; after "raise" it calls check(). `what` must be a constant of lualib: its bytes are kept by reference. */
 static int l_thread_park(lua_State *L)
 {
@@ -464,7 +464,9 @@ static int l_thread_park(lua_State *L)
 	int rc;
 
 	gr_current->wait_user = L;
+	gr_current->wait_token = lua_istable(L, 3) ? lua_topointer(L, 3) : NULL;
 	rc = gr_wait(until, what);
+	gr_current->wait_token = NULL;
 	/* No new string: the collector could bring up an error of some finalizer. */
 	lua_rawgeti(L, LUA_REGISTRYINDEX, rc == 0 ? ref.ok : rc == GR_TIMEOUT ? ref.timeout : ref.raise);
 	return 1;
@@ -476,12 +478,19 @@ static int l_thread_check(lua_State *L)
 	return gr_lua_enter_wait(L);
 }
 
+/* Waking takes the token (a table) that park was given, if any, at index 2: who was left behind in some list by an error
+ * on the way into or out of its wait cannot end another wait of that thread. */
+static bool waits_with(lua_State *L, const struct gr_green *g)
+{
+	return !lua_istable(L, 2) || g->wait_token == lua_topointer(L, 2);
+}
+
 /* handoff(green): as ready, but it runs at once, before everybody else, and the caller after it. */
 static int l_thread_handoff(lua_State *L)
 {
 	struct gr_green *g = check_green(L, 1);
 
-	if (g && gr_wake_next(g, 0)) {
+	if (g && waits_with(L, g) && gr_wake_next(g, 0)) {
 		lua_pushboolean(L, 1);
 		if (!gr_lua.nopark && gr_on_green()) {
 			gr_current->wait_user = L;
@@ -506,7 +515,7 @@ static int l_thread_ready(lua_State *L)
 {
 	struct gr_green *g = check_green(L, 1);
 
-	lua_pushboolean(L, g && gr_wake(g, 0));
+	lua_pushboolean(L, g && waits_with(L, g) && gr_wake(g, 0));
 	return 1;
 }
 

@@ -404,6 +404,7 @@ struct gr_green *gr_green_take(void (*run)(struct gr_green *))
 	g->delayed = false;
 	g->daemon = false;
 	g->what = NULL;
+	g->wait_token = NULL;
 	g->switches = 0;
 	g->until = INFINITY;
 	g->id = all.next_id++;

@@ -41,6 +41,7 @@ struct gr_green {
 	uint64_t id;           /* unique in the process, never reused; 1 is the first script */
 	uint64_t parent;       /* id of the spawner */
 	void (*run)(struct gr_green *self); /* the body */
+	const void *wait_token; /* the binding's: what exactly it waits with, or NULL */
 	const char *what;      /* what it waits for, a static text such as "sleep"; NULL before the first wait */
 	double deadline;       /* of the innermost scope, monotonic seconds; valid with GR_ATTN_DEADLINE */
 	double until;          /* end of the present wait, or INFINITY */
