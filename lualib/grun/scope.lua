@@ -3,6 +3,7 @@
 
 local core = require("grun.core")
 local thread = require("grun.thread")
+local check_callable = require("grun.waitlist").check_callable
 
 local M = {}
 
@@ -86,12 +87,6 @@ local function finish(self, scope, ok, ...)
     return nil, "timeout", "timeout"
   end
   return error((...), 0)
-end
-
-local function check_callable(fn, name)
-  if type(fn) ~= "function" and not (debug.getmetatable(fn) or {}).__call then
-    error(name .. ": function expected, got " .. type(fn), 3)
-  end
 end
 
 --- Runs fn(...). Once `seconds` have passed every blocking call inside raises, until fn has ended;

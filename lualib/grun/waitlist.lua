@@ -5,6 +5,7 @@
 -- thread takes its node out; who stops waiting for another reason takes its own node out. A thread
 -- that was woken by its timeout or a cancel, but has not run yet, is still in the list: core.ready
 -- then returns false and the next one is tried, so nothing is ever handed to a thread that left.
+-- The same goes for a node that an error left behind: its token is not what its thread parks with.
 
 local core = require("grun.core")
 local park, ready, handoff, green = core.park, core.ready, core.handoff, core.self
