@@ -27,7 +27,10 @@ EXPORTS := $(wildcard runtime/posix/export.list)
 
 OBJ      := $(patsubst %,$(B)/%.o,$(basename $(SRC))) $(B)/lualib.o
 CORE_OBJ := $(filter $(B)/runtime/core/%,$(OBJ))
+# What only computes: parsers and formats.
+PURE_SRC := runtime/net/addr.c runtime/net/hosts.c $(wildcard runtime/net/dnsmsg.c runtime/http/*.c)
 TESTS    := $(patsubst %.c,$(B)/%,$(wildcard spec/c/*_test.c))
+FUZZERS  := $(patsubst spec/c/%_fuzz.c,%,$(wildcard spec/c/*_fuzz.c))
 
 # ---- flags: ours first, so that the user's CFLAGS win where both speak
 LUAJIT_CFLAGS := $(shell pkg-config --cflags luajit 2>/dev/null)
@@ -37,7 +40,7 @@ ALL_CFLAGS := -std=gnu11 $(VARIANT_$(BUILD)) -g -fexceptions -pthread -Iruntime 
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes $(if $(WERROR),-Werror) $(CPPFLAGS) $(CFLAGS)
 # libev goes in hidden: its libevent-compatible names would capture the calls of modules that use libevent.
 LIBEV       := -l:libev.a -Wl,--exclude-libs,ALL
-LIBS        := $(LUAJIT_LIBS) $(LIBEV) -lm -ldl
+LIBS        := $(LUAJIT_LIBS) $(LIBEV) -lcares -lm -ldl
 ALL_LDFLAGS := $(EXPORTS:%=-Wl,--dynamic-list=%) $(LDFLAGS)
 
 Q := $(if $(V),,@)
@@ -75,10 +78,10 @@ $(B)/lualib.c: scripts/embed.lua $(LUA) $(B)/lualib.list
 	@echo "  EMBED lualib/grun"
 	$(Q)luajit scripts/embed.lua $@ lualib $(LUA)
 
-# C tests see the core alone, which keeps the core free of everything above it.
-$(B)/spec/c/addr%: $(B)/spec/c/addr%.o $(CORE_OBJ) $(B)/runtime/net/addr.o $(B)/runtime/net/hosts.o
+# The core's tests see the core alone, which keeps it free of everything above; the others see the parsers too.
+$(B)/spec/c/core%: $(B)/spec/c/core%.o $(CORE_OBJ)
 	$(link_test)
-$(B)/spec/c/%: $(B)/spec/c/%.o $(CORE_OBJ)
+$(B)/spec/c/%: $(B)/spec/c/%.o $(CORE_OBJ) $(PURE_SRC:%.c=$(B)/%.o)
 	$(link_test)
 define link_test
 @echo "  LINK  $@"
@@ -116,7 +119,7 @@ bench: all ## measure against other runtimes (scripts/setup --bench installs the
 	@scripts/bench/run
 
 # ---- the same under other tools
-.PHONY: asan asan-test valgrind valgrind-test fuzz test-c
+.PHONY: asan asan-test valgrind valgrind-test fuzz fuzz-one test-c
 asan: ## build build/asan/grun with AddressSanitizer and UBSan
 	@$(MAKE) $(PARALLEL) BUILD=asan all
 
@@ -131,11 +134,16 @@ valgrind-test: ## run the C tests under valgrind
 	@WRAP='valgrind --error-exitcode=1 -q' C_LIMIT=300 $(MAKE) $(PARALLEL) BUILD=valgrind test-c
 
 FUZZ_SECONDS ?= 60
-fuzz: ## fuzz the parsers with libFuzzer, FUZZ_SECONDS each (default 60)
-	@mkdir -p build/fuzz/corpus
-	$(Q)clang -std=gnu11 -O1 -g -Iruntime -fsanitize=fuzzer,address,undefined -o build/fuzz/addr \
-		spec/c/addr_fuzz.c runtime/net/addr.c runtime/net/hosts.c runtime/core/error.c
-	$(Q)build/fuzz/addr -max_total_time=$(FUZZ_SECONDS) -max_len=512 -print_final_stats=1 build/fuzz/corpus
+FUZZ ?= $(FUZZERS)
+fuzz: ## fuzz the parsers with libFuzzer, FUZZ_SECONDS each (default 60; FUZZ=addr: one of them)
+	@for name in $(FUZZ); do $(MAKE) fuzz-one NAME=$$name || exit 1; done
+
+fuzz-one:
+	@mkdir -p build/fuzz/corpus/$(NAME)
+	@echo "  FUZZ  $(NAME)"
+	$(Q)clang -std=gnu11 -O1 -g -Iruntime -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		-o build/fuzz/$(NAME) spec/c/$(NAME)_fuzz.c $(PURE_SRC) runtime/core/error.c
+	$(Q)build/fuzz/$(NAME) -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 build/fuzz/corpus/$(NAME)
 
 test-c: tests
 	@GRUN= scripts/test $(TESTS)

@@ -172,7 +172,7 @@ static const char *bare_name(int fd, int (*name)(int, struct gr_addr *), char *t
 
 	if (name(fd, &addr) < 0)
 		return "?";
-	gr_addr_format(&addr, text);
+	gr_addr_format(&addr, GR_SCHEME_TCP, text);
 	return addr.u.sa.sa_family == AF_UNIX ? text + 5 : text + 6;
 }
 

@@ -9,6 +9,7 @@
 
 #include "bind/luautil.h"
 #include "net/listener.h"
+#include "net/resolve.h"
 
 static const char LISTENER[] = "grun.listener", WAIT[] = "grun.wait";
 
@@ -64,7 +65,7 @@ void gr_net_push_addr(lua_State *L, const struct gr_addr *addr)
 {
 	char text[GR_ADDR_TEXT];
 
-	lua_pushlstring(L, text, gr_addr_format(addr, text));
+	lua_pushlstring(L, text, gr_addr_format(addr, GR_SCHEME_TCP, text));
 }
 
 /* ---- Arguments ---- */
@@ -170,13 +171,17 @@ static double check_timeout(lua_State *L, int idx)
 	return gr_until(seconds);
 }
 
-/* Pushes the failure and returns 3, or returns 0. */
+/* An address of a stream. Pushes the failure and returns 3, or returns 0. */
 static int parse(lua_State *L, const char *text, size_t len, struct gr_endpoint *out)
 {
-	char why[GR_ADDR_WHY];
+	char reason[GR_ADDR_WHY];
+	const char *why = reason;
 
-	if (gr_addr_parse(text, len, out, why) == 0)
-		return 0;
+	if (gr_addr_parse(text, len, out, reason) == 0) {
+		if (out->scheme == GR_SCHEME_TCP || out->scheme == GR_SCHEME_UNIX)
+			return 0;
+		why = "not an address of a stream";
+	}
 	return gr_net_fail_text(L, GR_BAD_ADDRESS, lua_pushfstring(L, "bad address \"%s\": %s", text, why));
 }
 
@@ -200,7 +205,7 @@ static int parse_bind(lua_State *L, int idx, struct gr_addr *local, bool *given)
 	rc = parse(L, text, len, &e);
 	if (rc)
 		return rc;
-	rc = gr_addr_resolve(&e, true, local, 1);
+	rc = gr_resolve(&e, true, local, 1, 0);
 	*given = true;
 	return rc < 0 ? gr_lua_failf(L, rc, "cannot bind to %s", text) : 0;
 }
@@ -267,7 +272,7 @@ static int l_listener_tostring(lua_State *L)
 		lua_pushliteral(L, "listener closed");
 		return 1;
 	}
-	gr_addr_format(&l->addr, text);
+	gr_addr_format(&l->addr, GR_SCHEME_TCP, text);
 	lua_pushfstring(L, "listener %s (fd %d)", text, l->fd);
 	return 1;
 }
@@ -288,7 +293,7 @@ static int l_net_listen(lua_State *L)
 	gr_listener_create(l);
 	luaL_getmetatable(L, LISTENER);
 	lua_setmetatable(L, -2);
-	rc = gr_addr_resolve(&e, true, addrs, GR_ADDR_MAX);
+	rc = gr_resolve(&e, true, addrs, GR_ADDR_MAX, 0);
 	if (rc > 0)
 		rc = gr_listener_open(l, addrs, rc, &opts);
 	return rc < 0 ? gr_lua_failf(L, rc, "cannot listen on %s", text) : 1;
@@ -311,7 +316,7 @@ static int l_net_connect(lua_State *L)
 	if (rc || (rc = parse(L, text, len, &e)) || (rc = parse_bind(L, 2, &local, &bound)))
 		return rc;
 	s = gr_conn_new(L);
-	rc = gr_addr_resolve(&e, false, addrs, GR_ADDR_MAX);
+	rc = gr_resolve(&e, false, addrs, GR_ADDR_MAX, until);
 	if (rc > 0)
 		rc = gr_stream_connect(s, addrs, rc, bound ? &local : NULL, &opts, until);
 	return rc < 0 ? gr_lua_failf(L, rc, "cannot connect to %s", text) : 1;

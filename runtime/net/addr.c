@@ -165,12 +165,11 @@ static int parse_bracketed(const char *p, size_t len, struct gr_endpoint *out, c
 	return parse_port(p + used + 1, len - used - 1, &out->port, why);
 }
 
-static int parse_tcp(const char *p, size_t len, struct gr_endpoint *out, char *why)
+static int parse_inet(const char *p, size_t len, struct gr_endpoint *out, char *why)
 {
 	const char *colon = memrchr(p, ':', len);
 	size_t host;
 
-	out->scheme = GR_SCHEME_TCP;
 	if (len > 0 && *p == '[')
 		return parse_bracketed(p, len, out, why);
 	if (!colon)
@@ -193,8 +192,6 @@ static int parse_unix(const char *p, size_t len, struct gr_endpoint *out, char *
 			return bad(why, "write unix:/path or unix:@name");
 		p += 2, len -= 2;
 	}
-	out->scheme = GR_SCHEME_UNIX;
-	out->port = 0;
 	if (len == 0 || (len == 1 && *p == '@'))
 		return bad(why, "missing path");
 	if (len > limit)
@@ -202,29 +199,66 @@ static int parse_unix(const char *p, size_t len, struct gr_endpoint *out, char *
 	return copy_name(out, p, len, why);
 }
 
-static bool has_prefix(const char *text, size_t len, const char *prefix)
+static int parse_fd(const char *p, size_t len, struct gr_endpoint *out, char *why)
 {
-	size_t n = strlen(prefix);
+	int fd = 0;
 
-	return len >= n && strncasecmp(text, prefix, n) == 0;
+	for (size_t i = 0; i < len; i++) {
+		if (!isdigit((unsigned char)p[i]) || i >= 9)
+			return bad(why, "bad descriptor \"%.*s\"", len > 40 ? 40 : (int)len, p);
+		fd = fd * 10 + (p[i] - '0');
+	}
+	if (len == 0)
+		return bad(why, "missing descriptor");
+	out->fd = fd;
+	return 0;
+}
+
+static const struct scheme {
+	const char *prefix;
+	int (*parse)(const char *p, size_t len, struct gr_endpoint *out, char *why);
+} schemes[] = {
+	[GR_SCHEME_TCP] = {"tcp://", parse_inet},
+	[GR_SCHEME_TLS] = {"tls://", parse_inet},
+	[GR_SCHEME_UDP] = {"udp://", parse_inet},
+	[GR_SCHEME_UNIX] = {"unix:", parse_unix},
+	[GR_SCHEME_UNIXGRAM] = {"unixgram:", parse_unix},
+	[GR_SCHEME_FD] = {"fd:", parse_fd},
+};
+enum { SCHEMES = sizeof(schemes) / sizeof(schemes[0]) };
+
+/* Returns SCHEMES when the text begins with none. */
+static int find_scheme(const char *text, size_t len)
+{
+	int i = 0;
+
+	while (i < SCHEMES && (len < strlen(schemes[i].prefix) ||
+			       strncasecmp(text, schemes[i].prefix, strlen(schemes[i].prefix)) != 0))
+		i++;
+	return i;
 }
 
 int gr_addr_parse(const char *text, size_t len, struct gr_endpoint *out, char *why)
 {
 	const char *mark;
+	size_t skip;
+	int scheme;
 
 	if (len == 0)
 		return bad(why, "empty");
 	if (memchr(text, '\0', len))
 		return bad(why, "contains a NUL byte");
-	if (has_prefix(text, len, "tcp://"))
-		return parse_tcp(text + 6, len - 6, out, why);
-	if (has_prefix(text, len, "unix:"))
-		return parse_unix(text + 5, len - 5, out, why);
+	*out = (struct gr_endpoint){.fd = -1};
+	scheme = find_scheme(text, len);
+	if (scheme < SCHEMES) {
+		out->scheme = (enum gr_scheme)scheme;
+		skip = strlen(schemes[scheme].prefix);
+		return schemes[scheme].parse(text + skip, len - skip, out, why);
+	}
 	mark = memmem(text, len, "://", 3);
 	if (mark)
 		return bad(why, "unknown scheme \"%.*s\"", mark - text > 40 ? 40 : (int)(mark - text), text);
-	return parse_tcp(text, len, out, why);
+	return parse_inet(text, len, out, why);
 }
 
 /* Resolving. */
@@ -276,7 +310,7 @@ int gr_addr_resolve(const struct gr_endpoint *e, bool passive, struct gr_addr *o
 {
 	int rc;
 
-	if (e->scheme == GR_SCHEME_UNIX)
+	if (e->scheme == GR_SCHEME_UNIX || e->scheme == GR_SCHEME_UNIXGRAM)
 		return resolve_unix(e->name, out);
 	if (*e->name == '\0' && passive)
 		return resolve_any(e->port, out, max);
@@ -291,30 +325,31 @@ int gr_addr_resolve(const struct gr_endpoint *e, bool passive, struct gr_addr *o
 
 /* Formatting. */
 
-static size_t format_unix(const struct gr_addr *addr, char *text)
+static size_t format_unix(const struct gr_addr *addr, const char *prefix, char *text)
 {
 	size_t len = addr->len > offsetof(struct sockaddr_un, sun_path) ?
 	                     addr->len - offsetof(struct sockaddr_un, sun_path) : 0;
 	const char *path = addr->u.un.sun_path;
+	size_t skip = strlen(prefix);
 
 	if (len > sizeof(addr->u.un.sun_path))
 		len = sizeof(addr->u.un.sun_path);
 	if (len > 0 && path[0] != '\0')
 		len = strnlen(path, len);
-	memcpy(text, "unix:", 5);
-	memcpy(text + 5, path, len);
+	memcpy(text, prefix, skip);
+	memcpy(text + skip, path, len);
 	if (len > 0 && path[0] == '\0')
-		text[5] = '@';
-	text[5 + len] = '\0';
-	return 5 + len;
+		text[skip] = '@';
+	text[skip + len] = '\0';
+	return skip + len;
 }
 
-static size_t format_v4(const void *ip, uint16_t port, char *text)
+static size_t format_v4(const void *ip, uint16_t port, const char *prefix, char *text)
 {
 	char host[INET_ADDRSTRLEN];
 
 	inet_ntop(AF_INET, ip, host, sizeof(host));
-	return (size_t)snprintf(text, GR_ADDR_TEXT, "tcp://%s:%u", host, ntohs(port));
+	return (size_t)snprintf(text, GR_ADDR_TEXT, "%s%s:%u", prefix, host, ntohs(port));
 }
 
 static void format_zone(uint32_t id, char *zone)
@@ -329,25 +364,28 @@ static void format_zone(uint32_t id, char *zone)
 		sprintf(zone, "%%%u", id);
 }
 
-static size_t format_v6(const struct sockaddr_in6 *in6, char *text)
+static size_t format_v6(const struct sockaddr_in6 *in6, const char *prefix, char *text)
 {
 	char host[INET6_ADDRSTRLEN], zone[IF_NAMESIZE + 1];
 
 	if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
-		return format_v4(&in6->sin6_addr.s6_addr[12], in6->sin6_port, text);
+		return format_v4(&in6->sin6_addr.s6_addr[12], in6->sin6_port, prefix, text);
 	inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
 	format_zone(in6->sin6_scope_id, zone);
-	return (size_t)snprintf(text, GR_ADDR_TEXT, "tcp://[%s%s]:%u", host, zone, ntohs(in6->sin6_port));
+	return (size_t)snprintf(text, GR_ADDR_TEXT, "%s[%s%s]:%u", prefix, host, zone, ntohs(in6->sin6_port));
 }
 
-size_t gr_addr_format(const struct gr_addr *addr, char *text)
+size_t gr_addr_format(const struct gr_addr *addr, enum gr_scheme scheme, char *text)
 {
+	bool inet = scheme == GR_SCHEME_TCP || scheme == GR_SCHEME_TLS || scheme == GR_SCHEME_UDP;
+	const char *prefix = schemes[inet ? scheme : GR_SCHEME_TCP].prefix;
+
 	switch (addr->u.sa.sa_family) {
 	case AF_INET:
-		return format_v4(&addr->u.in.sin_addr, addr->u.in.sin_port, text);
+		return format_v4(&addr->u.in.sin_addr, addr->u.in.sin_port, prefix, text);
 	case AF_INET6:
-		return format_v6(&addr->u.in6, text);
+		return format_v6(&addr->u.in6, prefix, text);
 	default:
-		return format_unix(addr, text);
+		return format_unix(addr, schemes[scheme == GR_SCHEME_UNIXGRAM ? scheme : GR_SCHEME_UNIX].prefix, text);
 	}
 }

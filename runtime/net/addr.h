@@ -19,13 +19,21 @@ enum {
 	GR_ADDR_PATH = sizeof(((struct sockaddr_un *)0)->sun_path) - 1, /* longest unix path or abstract name */
 };
 
-enum gr_scheme { GR_SCHEME_TCP, GR_SCHEME_UNIX };
+enum gr_scheme {
+	GR_SCHEME_TCP,
+	GR_SCHEME_TLS, /* over TCP */
+	GR_SCHEME_UDP,
+	GR_SCHEME_UNIX,
+	GR_SCHEME_UNIXGRAM,
+	GR_SCHEME_FD, /* a descriptor that this process was given */
+};
 
 /* An address as written, checked but not resolved. */
 struct gr_endpoint {
 	enum gr_scheme scheme;
-	uint16_t port;  /* tcp; 0 = any free one */
-	char name[256]; /* tcp: host without brackets, "" = all interfaces; unix: the path, "@name" = abstract */
+	uint16_t port;  /* tcp, tls, udp; 0 = any free one */
+	int fd;         /* fd */
+	char name[256]; /* tcp, tls, udp: host without brackets, "" = all interfaces; unix, unixgram: the path, "@name" = abstract */
 };
 
 /* An address as the kernel takes it. */
@@ -39,11 +47,11 @@ struct gr_addr {
 	} u;
 };
 
-/* Parses "tcp://host:port", "tcp://:port", "tcp://[v6]:port", "unix:/path", "unix:@abstract" or a bare "host:port".
- * Returns 0, or GR_BAD_ADDRESS with the reason in `why` (GR_ADDR_WHY bytes). Pure. */
+/* Parses "tcp://host:port", "tcp://:port", "tcp://[v6]:port", the same with tls and udp, "unix:/path", "unix:@abstract",
+ * the same with unixgram, "fd:3" or a bare "host:port", which means tcp. Returns 0, or GR_BAD_ADDRESS with the reason in `why` (GR_ADDR_WHY bytes). Pure. */
 int gr_addr_parse(const char *text, size_t len, struct gr_endpoint *out, char *why);
 
-/* Fills in at most `max` addresses of the endpoint, best first. Host names are "localhost" and those in /etc/hosts.
+/* Fills in at most `max` addresses of the endpoint, which is no fd, best first. Host names are "localhost" and those in /etc/hosts.
  * No host means all interfaces if `passive` (to listen), else this machine. Returns their number (>= 1),
  * GR_NOT_FOUND, or -ENODEV for an unknown IPv6 zone. Reads /etc/hosts when it changed; never parks. */
 int gr_addr_resolve(const struct gr_endpoint *e, bool passive, struct gr_addr *out, int max);
@@ -53,7 +61,8 @@ int gr_addr_resolve(const struct gr_endpoint *e, bool passive, struct gr_addr *o
 int gr_addr_literal(const char *host, uint16_t port, struct gr_addr *out);
 
 /* Writes the address as gr_addr_parse reads it, NUL-terminated, into GR_ADDR_TEXT bytes; returns the length. IPv4
- * addresses mapped into IPv6 are written as IPv4. An unnamed unix socket is "unix:". */
-size_t gr_addr_format(const struct gr_addr *addr, char *text);
+ * addresses mapped into IPv6 are written as IPv4. An unnamed unix socket is "unix:". Of `scheme` that counts which fits the
+ * address's family: TCP, TLS or UDP; UNIX or UNIXGRAM. */
+size_t gr_addr_format(const struct gr_addr *addr, enum gr_scheme scheme, char *text);
 
 #endif

@@ -123,7 +123,7 @@ static void report(const struct gr_listener *l, int rc)
 	if (now < next)
 		return;
 	next = now + LOG_EVERY;
-	gr_addr_format(&l->addr, text);
+	gr_addr_format(&l->addr, GR_SCHEME_TCP, text);
 	gr_log(GR_LOG_WARN, "%s: cannot accept: %s; trying again", text, gr_strerror(rc));
 }
 

@@ -15,11 +15,11 @@ static void check_round_trip(const struct gr_addr *addr)
 	char text[GR_ADDR_TEXT], again[GR_ADDR_TEXT], why[GR_ADDR_WHY];
 	struct gr_endpoint e;
 	struct gr_addr back[4];
-	size_t n = gr_addr_format(addr, text);
+	size_t n = gr_addr_format(addr, GR_SCHEME_TCP, text);
 
 	if (gr_addr_parse(text, n, &e, why) < 0 || gr_addr_resolve(&e, false, back, 4) < 1)
 		abort();
-	if (gr_addr_format(&back[0], again) != n || memcmp(text, again, n) != 0)
+	if (gr_addr_format(&back[0], GR_SCHEME_TCP, again) != n || memcmp(text, again, n) != 0)
 		abort();
 }
 

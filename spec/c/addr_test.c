@@ -57,6 +57,13 @@ static void test_good(void)
 		{"unix:///run/app.sock", "/run/app.sock", GR_SCHEME_UNIX, 0},
 		{"unix:app.sock", "app.sock", GR_SCHEME_UNIX, 0},
 		{"unix:@app", "@app", GR_SCHEME_UNIX, 0},
+		{"tls://example.org:443", "example.org", GR_SCHEME_TLS, 443},
+		{"tls://[::1]:443", "::1", GR_SCHEME_TLS, 443},
+		{"UDP://:53", "", GR_SCHEME_UDP, 53},
+		{"udp://[::1]:53", "::1", GR_SCHEME_UDP, 53},
+		{"unixgram:/dev/log", "/dev/log", GR_SCHEME_UNIXGRAM, 0},
+		{"unixgram:@log", "@log", GR_SCHEME_UNIXGRAM, 0},
+		{"fd:3", "", GR_SCHEME_FD, 0},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -66,7 +73,8 @@ static void test_good(void)
 
 		snprintf(name, sizeof(name), "parses %s", cases[i].text);
 		check(rc == 0 && e.scheme == cases[i].scheme && e.port == cases[i].port &&
-			      strcmp(e.name, cases[i].name) == 0, name);
+			      strcmp(e.name, cases[i].name) == 0 &&
+			      e.fd == (e.scheme == GR_SCHEME_FD ? 3 : -1), name);
 	}
 }
 
@@ -120,6 +128,13 @@ static void test_bad(void)
 		{"unix:", "missing path"},
 		{"unix:@", "missing path"},
 		{"unix://host/path", "write unix:/path or unix:@name"},
+		{"tls://host", "missing port"},
+		{"udp://host:65536", "port 65536 is above 65535"},
+		{"unixgram:", "missing path"},
+		{"fd:", "missing descriptor"},
+		{"fd:-1", "bad descriptor \"-1\""},
+		{"fd:3x", "bad descriptor \"3x\""},
+		{"fd:2147483648", "bad descriptor \"2147483648\""},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -165,13 +180,19 @@ static void test_round_trip(void)
 		{"tcp://[fe80::1%lo]:80", "tcp://[fe80::1%lo]:80"},
 		{"unix:/run/app.sock", "unix:/run/app.sock"},
 		{"unix:@app", "unix:@app"},
+		{"tls://127.0.0.1:443", "tls://127.0.0.1:443"},
+		{"udp://[::1]:53", "udp://[::1]:53"},
+		{"unixgram:/dev/log", "unixgram:/dev/log"},
+		{"unixgram:@log", "unixgram:@log"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		char name[128], text[GR_ADDR_TEXT] = "";
+		char name[128], text[GR_ADDR_TEXT] = "", why[GR_ADDR_WHY];
+		struct gr_endpoint e = {0};
 		struct gr_addr addr;
-		int n = resolve(cases[i][0], false, &addr, 1);
-		size_t len = n == 1 ? gr_addr_format(&addr, text) : 0;
+		int rc = gr_addr_parse(cases[i][0], strlen(cases[i][0]), &e, why);
+		int n = rc < 0 ? rc : gr_addr_resolve(&e, false, &addr, 1);
+		size_t len = n == 1 ? gr_addr_format(&addr, e.scheme, text) : 0;
 
 		snprintf(name, sizeof(name), "%s is written as %s", cases[i][0], cases[i][1]);
 		check(n == 1 && len == strlen(text) && strcmp(text, cases[i][1]) == 0, name);
@@ -182,7 +203,7 @@ static bool is(const struct gr_addr *addr, const char *text)
 {
 	char buf[GR_ADDR_TEXT];
 
-	gr_addr_format(addr, buf);
+	gr_addr_format(addr, GR_SCHEME_TCP, buf);
 	return strcmp(buf, text) == 0;
 }
 
@@ -210,10 +231,10 @@ static void test_unix_lengths(void)
 	      "an abstract name begins with NUL and has no NUL at its end");
 	check(resolve("unix:/app", false, &a, 1) == 1 && a.len == before + 5, "a path ends with NUL");
 	a.len = (socklen_t)before;
-	check(gr_addr_format(&a, text) == 5 && strcmp(text, "unix:") == 0, "an unnamed unix socket is unix:");
+	check(gr_addr_format(&a, GR_SCHEME_UNIX, text) == 5 && strcmp(text, "unix:") == 0, "an unnamed unix socket is unix:");
 	a.len = sizeof(a.u.un);
 	memset(a.u.un.sun_path, 'p', sizeof(a.u.un.sun_path));
-	check(gr_addr_format(&a, text) == 5 + sizeof(a.u.un.sun_path), "a path without NUL is written whole");
+	check(gr_addr_format(&a, GR_SCHEME_UNIX, text) == 5 + sizeof(a.u.un.sun_path), "a path without NUL is written whole");
 }
 
 /* ---- The hosts file ---- */
