@@ -13,6 +13,7 @@
 
 #include "bind/lib_edit.h"
 #include "bind/lib_net.h"
+#include "bind/lib_require.h"
 #include "bind/lib_thread.h"
 #include "bind/lualib.h"
 #include "bind/luautil.h"
@@ -325,6 +326,7 @@ static int l_setup(lua_State *L)
 	set_function(L, "coroutine", "running", l_running);
 	set_function(L, "os", "exit", l_exit);
 	replace_attach(L);
+	gr_require_init(L);
 	set_modules(L);
 	if (dir)
 		set_modules_from(L, dir);
