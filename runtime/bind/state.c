@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "bind/lib_edit.h"
+#include "bind/lib_httpd.h"
 #include "bind/lib_net.h"
 #include "bind/lib_require.h"
 #include "bind/lib_thread.h"
@@ -244,6 +245,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core");
 	lua_pushcfunction(L, luaopen_grun_core_net);
 	set_module(L, "grun.core.net");
+	lua_pushcfunction(L, luaopen_grun_core_httpd);
+	set_module(L, "grun.core.httpd");
 	lua_pushcfunction(L, luaopen_grun_core_edit);
 	set_module(L, "grun.core.edit");
 	lua_pop(L, 2);

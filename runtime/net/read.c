@@ -268,6 +268,23 @@ ssize_t gr_stream_read_until(struct gr_stream *s, const char *sep, size_t sep_le
 	return n == 0 || n > max + sep_len ? end(s, GR_TOO_LARGE) : take(s, n, p);
 }
 
+ssize_t gr_stream_scan(struct gr_stream *s, gr_stream_scan_fn *scan, void *user, const double *until,
+		       const char **p)
+{
+	ssize_t got = begin(s), n;
+
+	if (got < 0)
+		return got;
+	for (;;) {
+		n = s->len > 0 ? scan(user, s->data, s->len) : 0;
+		if (n != 0)
+			return n < 0 ? end(s, n) : take(s, (size_t)n, p);
+		got = fill(s, 1, *until);
+		if (got <= 0)
+			return end(s, got);
+	}
+}
+
 /* ---- Numbers ---- */
 
 static size_t skip_digits(const char *p, size_t i, size_t n, bool hex)

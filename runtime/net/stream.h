@@ -87,6 +87,13 @@ ssize_t gr_stream_read_all(struct gr_stream *s, double until, const char **p);
 /* As gr_stream_read, but nothing is consumed. */
 ssize_t gr_stream_peek(struct gr_stream *s, size_t n, double until, const char **p);
 
+/* A parser's look at the n unread bytes from the first on, each time with more of them: returns how many belong together,
+ * 0 for not enough yet, or < 0 for an error. Must not wait. */
+typedef ssize_t gr_stream_scan_fn(void *user, const char *p, size_t n);
+
+/* What the parser says: that many bytes, or its error. The end of the stream is 0. The parser may change *until. */
+ssize_t gr_stream_scan(struct gr_stream *s, gr_stream_scan_fn *scan, void *user, const double *until, const char **p);
+
 void gr_stream_done(struct gr_stream *s);
 
 /* Threads write one after the other: between these two the caller has the stream to itself, so that what it writes in

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+/* HTTP servers for Lua: the life of a connection. */
+#include "bind/lib_httpd.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bind/lib_net.h"
+#include "bind/luautil.h"
+#include "core/hub.h"
+
+static const char CONN_CLASS[] = "grun.http.state", CONFIG_CLASS[] = "grun.http.config";
+
+enum { FIELDS_LIMIT = 1024 }; /* what max_headers may be set to */
+
+/* ---- Configuration ---- */
+
+static double opt_seconds(lua_State *L, const char *name)
+{
+	double seconds;
+
+	lua_getfield(L, 1, name);
+	seconds = lua_isnil(L, -1) ? INFINITY : lua_tonumber(L, -1);
+	lua_pop(L, 1);
+	return seconds;
+}
+
+static double number_field(lua_State *L, const char *name)
+{
+	double n;
+
+	lua_getfield(L, 1, name);
+	n = lua_tonumber(L, -1);
+	lua_pop(L, 1);
+	return n;
+}
+
+/* config(table): lualib/grun/http/server.lua has checked all values. */
+static int l_config(lua_State *L)
+{
+	struct gr_httpd_config *c;
+	const char *server;
+
+	luaL_checktype(L, 1, LUA_TTABLE);
+	c = lua_newuserdata(L, sizeof(*c));
+	memset(c, 0, sizeof(*c));
+	c->class = CONFIG_CLASS;
+	c->header_timeout = opt_seconds(L, "header_timeout");
+	c->idle_timeout = opt_seconds(L, "idle_timeout");
+	c->body_timeout = opt_seconds(L, "body_timeout");
+	c->write_timeout = opt_seconds(L, "write_timeout");
+	c->limits.line = (uint32_t)number_field(L, "max_line");
+	c->limits.block = (uint32_t)number_field(L, "max_header");
+	c->limits.fields = (uint32_t)number_field(L, "max_headers");
+	c->limits.fields = c->limits.fields > FIELDS_LIMIT ? FIELDS_LIMIT : c->limits.fields;
+	c->max_body = (int64_t)number_field(L, "max_body");
+	c->max_requests = (uint32_t)number_field(L, "max_requests");
+	lua_getfield(L, 1, "https");
+	c->https = lua_toboolean(L, -1);
+	lua_getfield(L, 1, "server_header");
+	server = lua_tostring(L, -1);
+	snprintf(c->server, sizeof(c->server), "%s", server ? server : "");
+	lua_settop(L, 2);
+	return 1;
+}
+
+static struct gr_httpd_config *check_config(lua_State *L, int idx)
+{
+	struct gr_httpd_config *c = lua_touserdata(L, idx);
+
+	if (c == NULL || lua_objlen(L, idx) != sizeof(*c) || c->class != CONFIG_CLASS)
+		luaL_argerror(L, idx, "configuration expected");
+	return c;
+}
+
+/* stop(config): from now on each response is the last on its connection. */
+static int l_stop(lua_State *L)
+{
+	check_config(L, 1)->stopping = true;
+	return 0;
+}
+
+/* ---- Connections ---- */
+
+static struct gr_httpd_conn *check_conn(lua_State *L)
+{
+	struct gr_httpd_conn *c = lua_touserdata(L, 1);
+
+	if (c == NULL || lua_objlen(L, 1) != sizeof(*c) || c->class != CONN_CLASS)
+		luaL_argerror(L, 1, "state of a connection expected");
+	return c;
+}
+
+static int l_conn_gc(lua_State *L)
+{
+	struct gr_httpd_conn *c = check_conn(L);
+
+	free(c->out);
+	c->out = NULL;
+	return 0;
+}
+
+/* open(conn, config) -> state */
+static int l_open(lua_State *L)
+{
+	struct gr_stream *s = gr_conn_check(L);
+	const struct gr_httpd_config *config = check_config(L, 2);
+	struct gr_httpd_conn *c = lua_newuserdata(L, sizeof(*c));
+
+	memset(c, 0, sizeof(*c));
+	c->class = CONN_CLASS;
+	c->stream = s;
+	c->config = config;
+	c->idle = true;
+	c->keep = true;
+	c->reply = GR_REPLY_DONE;
+	luaL_getmetatable(L, CONN_CLASS);
+	lua_setmetatable(L, -2);
+	lua_createtable(L, GR_HTTPD_FIELDS, 1);
+	lua_pushvalue(L, 1);
+	lua_rawseti(L, -2, GR_HTTPD_CONN);
+	lua_pushvalue(L, 3);
+	lua_rawseti(L, -2, GR_HTTPD_STATE);
+	lua_pushboolean(L, 0);
+	lua_rawseti(L, -2, GR_HTTPD_REQUEST);
+	lua_pushboolean(L, 0);
+	lua_rawseti(L, -2, GR_HTTPD_FIELDS);
+	lua_pushvalue(L, 2);
+	lua_setfield(L, -2, "config");
+	lua_setfenv(L, 3);
+	return 1;
+}
+
+/* ---- One head ---- */
+
+/* Fields of the head that is being parsed. Most heads come in one piece; one that does not gets a list of its own, since
+ * other connections use this one meanwhile. */
+static struct gr_http_field shared_fields[FIELDS_LIMIT];
+
+struct head_scan {
+	struct gr_httpd_conn *conn;
+	struct gr_http_head head;
+	struct gr_http_field *own;
+	double until;
+};
+
+static ssize_t scan_head(void *user, const char *p, size_t n)
+{
+	struct head_scan *scan = user;
+	struct gr_http_head *h = &scan->head;
+	ssize_t len;
+
+	if (scan->conn->idle) {
+		scan->conn->idle = false;
+		scan->until = gr_until(scan->conn->config->header_timeout);
+	}
+	len = gr_http_parse_request(h, p, n);
+	if (len == 0 && scan->own == NULL) {
+		scan->own = malloc(h->limits->fields * sizeof(*scan->own));
+		if (scan->own == NULL)
+			return -ENOMEM;
+		memcpy(scan->own, shared_fields, h->nfields * sizeof(*scan->own));
+		h->fields = scan->own;
+	}
+	return len;
+}
+
+static void free_scan(struct head_scan *scan)
+{
+	free(scan->own);
+}
+
+static void begin_request(struct gr_httpd_conn *c, const struct gr_http_head *h)
+{
+	c->turn++;
+	c->keep = h->keep_alive && !(c->config->max_requests && c->turn >= c->config->max_requests);
+	c->want_continue = h->want_continue;
+	c->body = h->body;
+	c->body_error = 0;
+	c->left = h->body == GR_BODY_LENGTH ? h->content_length : 0;
+	memset(&c->chunked, 0, sizeof(c->chunked));
+	c->method = h->method;
+	c->minor = h->minor;
+	c->reply = GR_REPLY_OPEN;
+	c->status = 0;
+	c->nfields = 0;
+	c->sent = 0;
+	c->to_send = 0;
+	c->began = gr_now();
+}
+
+/* Answers what was no request. */
+static int refuse(struct gr_httpd_conn *c, int rc)
+{
+	c->keep = false;
+	c->reply = GR_REPLY_OPEN;
+	c->method = GR_METHOD_OTHER;
+	c->minor = 1;
+	c->nfields = 0;
+	if (rc == GR_TIMEOUT)
+		gr_httpd_send_status(c, 408, NULL);
+	else if (rc < 0 && rc < GR_HTTP_ERROR_END)
+		gr_httpd_send_status(c, gr_http_error_status(rc), gr_http_error_text(rc));
+	return rc;
+}
+
+/* Waits for the next request; pushes it. Returns 1, 0 when there is none any more, or an error. */
+static int next_request(lua_State *L, struct gr_httpd_conn *c, int env)
+{
+	struct head_scan scan __attribute__((cleanup(free_scan))) = {.conn = c};
+	const char *p;
+	ssize_t n;
+	bool idle;
+
+	c->idle = true;
+	scan.until = gr_until(c->config->idle_timeout);
+	gr_http_head_init(&scan.head, shared_fields, &c->config->limits);
+	n = gr_stream_scan(c->stream, scan_head, &scan, &scan.until, &p);
+	idle = c->idle;
+	c->idle = false;
+	if (n <= 0) {
+		gr_stream_done(c->stream);
+		return idle || n == 0 ? (n == GR_TIMEOUT || n == GR_CLOSED ? 0 : (int)n) : refuse(c, (int)n);
+	}
+	begin_request(c, &scan.head);
+	gr_httpd_push_request(L, c, &scan.head, p, (size_t)n, env);
+	gr_stream_done(c->stream);
+	return 1;
+}
+
+/* ---- The loop ---- */
+
+/* Errors that end a connection are no accidents, except those that must be raised. */
+static int end_of_connection(lua_State *L, int rc)
+{
+	if (rc == GR_CANCELED || rc == GR_DEADLINE || rc == GR_MISUSE)
+		return gr_lua_fail(L, rc);
+	return 0;
+}
+
+/* Stack: 1 state, 2 handler, 3 log or nil, 4 environment, 5 request. Calls the log. */
+static void log_response(lua_State *L, const struct gr_httpd_conn *c)
+{
+	lua_pushvalue(L, 3);
+	lua_rawgeti(L, 4, GR_HTTPD_REQUEST);
+	lua_pushinteger(L, c->status);
+	lua_pushnumber(L, (lua_Number)c->sent);
+	lua_pushnumber(L, gr_now() - c->began);
+	lua_call(L, 4, 0);
+}
+
+/* Ends a request whose response is complete. Returns whether another one may follow. */
+static bool end_request(lua_State *L, struct gr_httpd_conn *c)
+{
+	if (!lua_isnil(L, 3))
+		log_response(L, c);
+	lua_pushboolean(L, 0);
+	lua_rawseti(L, 4, GR_HTTPD_REQUEST);
+	if (c->taken || !c->keep)
+		return false;
+	return c->body == GR_BODY_NONE || gr_httpd_skip_body(c);
+}
+
+/* run(state, handler [, log]): serves requests until the connection is to be closed. Errors of the handler come out. */
+static int l_run(lua_State *L)
+{
+	struct gr_httpd_conn *c = check_conn(L);
+	int rc = gr_lua_enter_wait(L);
+
+	if (rc)
+		return rc;
+	lua_settop(L, 3);
+	lua_getfenv(L, 1);
+	do {
+		rc = next_request(L, c, 4);
+		if (rc <= 0)
+			return end_of_connection(L, rc);
+		lua_pushvalue(L, 5);
+		lua_rawseti(L, 4, GR_HTTPD_REQUEST);
+		lua_pushvalue(L, 2);
+		lua_insert(L, 5);
+		gr_httpd_push_response(L, c, 4);
+		lua_call(L, 2, LUA_MULTRET);
+		rc = gr_httpd_finish(L, c, 5);
+		lua_settop(L, 4);
+		if (rc < 0)
+			return end_of_connection(L, rc);
+	} while (end_request(L, c));
+	rc = gr_httpd_flush(c);
+	return end_of_connection(L, rc);
+}
+
+/* fail(state, log, status): after an error of the handler. Answers with that status if nothing was sent yet, else breaks
+ * the connection off. Returns true if run may go on. */
+static int l_fail(lua_State *L)
+{
+	struct gr_httpd_conn *c = check_conn(L);
+	int status = (int)luaL_checkinteger(L, 3);
+	bool open = c->reply == GR_REPLY_OPEN;
+
+	lua_settop(L, 3);
+	lua_pushvalue(L, 2);
+	lua_replace(L, 3);
+	lua_getfenv(L, 1);
+	if (open) {
+		c->nfields = 0;
+		if (gr_httpd_send_status(c, status, NULL) < 0)
+			return 0;
+	} else if (c->reply == GR_REPLY_STARTED) {
+		c->keep = false;
+	}
+	lua_pushboolean(L, end_request(L, c) && open);
+	return 1;
+}
+
+/* request(state) -> the present request, or false. */
+static int l_request(lua_State *L)
+{
+	check_conn(L);
+	lua_getfenv(L, 1);
+	lua_rawgeti(L, -1, GR_HTTPD_REQUEST);
+	return 1;
+}
+
+/* is_idle(state): no byte of a next request has come. */
+static int l_is_idle(lua_State *L)
+{
+	const struct gr_httpd_conn *c = check_conn(L);
+
+	lua_pushboolean(L, c->idle && c->stream->len == 0 && !gr_stream_readable(c->stream));
+	return 1;
+}
+
+static const luaL_Reg functions[] = {
+	{"config", l_config},
+	{"stop", l_stop},
+	{"open", l_open},
+	{"run", l_run},
+	{"fail", l_fail},
+	{"request", l_request},
+	{"is_idle", l_is_idle},
+	{"parse_query", gr_httpd_l_parse_query},
+	{NULL, NULL},
+};
+
+int luaopen_grun_core_httpd(lua_State *L)
+{
+	gr_httpd_request_init(L);
+	gr_httpd_response_init(L);
+	luaL_newmetatable(L, CONN_CLASS);
+	lua_pushcfunction(L, l_conn_gc);
+	lua_setfield(L, -2, "__gc");
+	lua_pop(L, 1);
+	lua_newtable(L);
+	for (const luaL_Reg *f = functions; f->name; f++) {
+		lua_pushcfunction(L, f->func);
+		lua_setfield(L, -2, f->name);
+	}
+	return 1;
+}

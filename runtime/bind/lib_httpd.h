@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* HTTP servers for Lua: grun.core.httpd, that is connections (lib_httpd.c), their requests and their responses. */
+#ifndef GR_BIND_LIB_HTTPD_H
+#define GR_BIND_LIB_HTTPD_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "http/chunked.h"
+#include "http/http1.h"
+#include "net/stream.h"
+
+/* What all connections of a server share. A userdata. Times are seconds, INFINITY = none. */
+struct gr_httpd_config {
+	const char *class;
+	double header_timeout; /* from a request's first byte to the end of its head */
+	double idle_timeout;   /* to the first byte of a request */
+	double body_timeout;   /* of each read of a body */
+	double write_timeout;  /* of each write */
+	struct gr_http_limits limits;
+	int64_t max_body;      /* bytes that are read into one string, unless the caller says otherwise */
+	uint32_t max_requests; /* on one connection; 0 = any number */
+	bool stopping;         /* each response is its connection's last */
+	bool https;
+	char server[64];       /* the Server field; empty = none */
+};
+
+enum gr_httpd_reply {
+	GR_REPLY_OPEN,    /* nothing is sent yet */
+	GR_REPLY_STARTED, /* the head is out, the body follows in pieces */
+	GR_REPLY_DONE,
+};
+
+/* The slots of a connection's environment. */
+enum gr_httpd_env {
+	GR_HTTPD_CONN = 1, /* what keeps these alive: the grun.conn … */
+	GR_HTTPD_STATE,    /* … and the struct gr_httpd_conn */
+	GR_HTTPD_REQUEST,  /* the present request */
+	GR_HTTPD_FIELDS,   /* what the handler has set of the response: name, value, name, value … */
+};
+
+/* One connection. A userdata. */
+struct gr_httpd_conn {
+	const char *class;
+	struct gr_stream *stream;
+	const struct gr_httpd_config *config;
+	uint32_t turn;      /* number of the present request: objects of earlier ones are over */
+	bool idle;          /* waits for the first byte of a request */
+	bool keep;          /* goes on after the present response */
+	bool taken;         /* upgraded: its bytes are no longer HTTP */
+	/* the request's body */
+	bool want_continue; /* the client waits for "100 Continue" before it sends the body */
+	uint8_t body;       /* enum gr_http_body of what is left to read */
+	int body_error;     /* why it could not be read; 0 = nothing went wrong */
+	int64_t left;       /* bytes to come, of a body with a length */
+	struct gr_chunked chunked;
+	/* the response */
+	uint8_t method;     /* of the request: enum gr_http_method */
+	uint8_t minor;      /* of the request's version */
+	uint8_t reply;      /* enum gr_httpd_reply */
+	uint8_t framing;    /* enum gr_http_body of the response */
+	int status;         /* 0 = not chosen */
+	int nfields;        /* numbers in GR_HTTPD_FIELDS */
+	int64_t to_send;    /* bytes promised and not sent yet */
+	uint64_t sent;      /* bytes of the body */
+	double began;       /* when the head was complete */
+	/* heap: what is to be sent, maybe several responses */
+	char *out;
+	size_t out_len, out_cap;
+};
+
+/* One request. A userdata; the spans of `head` count from `bytes`. */
+struct gr_httpd_request {
+	const char *class;
+	struct gr_httpd_conn *conn;
+	uint32_t turn;
+	struct gr_http_head head;
+	const char *bytes;
+	struct gr_http_field fields[]; /* then the bytes */
+};
+
+int luaopen_grun_core_httpd(lua_State *L);
+
+/* ---- Requests (lib_httpd_request.c) ---- */
+
+void gr_httpd_request_init(lua_State *L);
+
+/* Pushes the request with that head, which is copied. `env` is the index of the connection's environment. */
+void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
+			   size_t len, int env);
+
+/* Reads what is left of the body and drops it. Returns whether the connection can go on: the body has ended, and was
+ * not too long to wait for. Parks. */
+bool gr_httpd_skip_body(struct gr_httpd_conn *c);
+
+/* parse_query(text) */
+int gr_httpd_l_parse_query(lua_State *L);
+
+/* ---- Responses (lib_httpd_response.c) ---- */
+
+void gr_httpd_response_init(lua_State *L);
+
+/* Pushes the response to the present request. */
+void gr_httpd_push_response(lua_State *L, struct gr_httpd_conn *c, int env);
+
+/* Sends what the handler returned, the values from `first` up to the top, unless it has sent a response itself. Returns 0
+ * or an error of the connection. Raises when the values are none. Parks. */
+int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int first);
+
+/* Sends a response of our own, with that text (NULL: the status's phrase). Nothing once another one was begun. Parks. */
+int gr_httpd_send_status(struct gr_httpd_conn *c, int status, const char *text);
+
+/* Sends what has been collected. Returns 0 or an error. Parks. */
+int gr_httpd_flush(struct gr_httpd_conn *c);
+
+#endif

@@ -1,0 +1,633 @@
+/* SPDX-License-Identifier: MIT */
+/* HTTP requests for Lua: their fields, their bodies. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bind/lib_httpd.h"
+#include "bind/lib_net.h"
+#include "bind/luautil.h"
+#include "http/target.h"
+
+static const char CLASS[] = "grun.http.request";
+
+enum {
+	PIECE = 64 << 10,    /* what a read gives at most, unless it says otherwise */
+	SKIP_MAX = 64 << 10, /* bytes of an unread body that are worth waiting for */
+	LINE_MAX_BYTES = 64 << 10,
+	TRAILERS = 32,
+};
+
+/* ---- Making one ---- */
+
+void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
+			  size_t len, int env)
+{
+	size_t fields = head->nfields * sizeof(head->fields[0]);
+	struct gr_httpd_request *r = lua_newuserdata(L, sizeof(*r) + fields + len);
+
+	r->class = CLASS;
+	r->conn = c;
+	r->turn = c->turn;
+	r->head = *head;
+	memcpy(r->fields, head->fields, fields);
+	r->head.fields = r->fields;
+	r->bytes = memcpy((char *)r->fields + fields, bytes, len);
+	luaL_getmetatable(L, CLASS);
+	lua_setmetatable(L, -2);
+	lua_pushvalue(L, env);
+	lua_setfenv(L, -2);
+}
+
+static struct gr_httpd_request *check_request(lua_State *L)
+{
+	struct gr_httpd_request *r = lua_touserdata(L, 1);
+
+	if (r == NULL || lua_objlen(L, 1) < sizeof(*r) || r->class != CLASS)
+		luaL_argerror(L, 1, lua_pushfstring(L, "request expected, got %s", luaL_typename(L, 1)));
+	return r;
+}
+
+/* ---- Fields ---- */
+
+static void push_span(lua_State *L, const struct gr_httpd_request *r, struct gr_http_span span)
+{
+	lua_pushlstring(L, r->bytes + span.off, span.len);
+}
+
+static bool is_cookie(const char *name, size_t len)
+{
+	return len == 6 && gr_text_same(name, "cookie", 6);
+}
+
+/* Pushes all values of a field, in one string as RFC 9110 section 5.3 allows, cookies as RFC 6265 section 5.4 has them. */
+static void push_values(lua_State *L, const struct gr_httpd_request *r, const char *name, size_t len, int at)
+{
+	push_span(L, r, r->head.fields[at].value);
+	while ((at = gr_http_find(&r->head, r->bytes, name, len, (uint32_t)at + 1)) >= 0) {
+		lua_pushstring(L, is_cookie(name, len) ? "; " : ", ");
+		push_span(L, r, r->head.fields[at].value);
+		lua_concat(L, 3);
+	}
+}
+
+static int l_request_header(lua_State *L)
+{
+	const struct gr_httpd_request *r = check_request(L);
+	size_t len;
+	const char *name = luaL_checklstring(L, 2, &len);
+	int at = gr_http_find(&r->head, r->bytes, name, len, 0);
+
+	if (at < 0)
+		return 0;
+	push_values(L, r, name, len, at);
+	return 1;
+}
+
+static void push_lower(lua_State *L, const char *p, size_t len)
+{
+	luaL_Buffer b;
+
+	luaL_buffinit(L, &b);
+	for (size_t i = 0; i < len; i++)
+		luaL_addchar(&b, (char)tolower((unsigned char)p[i]));
+	luaL_pushresult(&b);
+}
+
+/* __index of a table of headers: the name in another case. */
+static int l_headers_index(lua_State *L)
+{
+	size_t len;
+	const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tolstring(L, 2, &len) : NULL;
+
+	if (name == NULL)
+		return 0;
+	push_lower(L, name, len);
+	lua_rawget(L, 1);
+	return 1;
+}
+
+static void get_headers(lua_State *L, const struct gr_httpd_request *r)
+{
+	const struct gr_http_head *h = &r->head;
+
+	lua_createtable(L, 0, (int)h->nfields);
+	luaL_getmetatable(L, "grun.http.headers");
+	lua_setmetatable(L, -2);
+	for (uint32_t i = 0; i < h->nfields; i++) {
+		const char *name = r->bytes + h->fields[i].name.off;
+		size_t len = h->fields[i].name.len;
+
+		/* Only the first of several adds them all. */
+		if (gr_http_find(h, r->bytes, name, len, 0) != (int)i)
+			continue;
+		push_lower(L, name, len);
+		push_values(L, r, name, len, (int)i);
+		lua_rawset(L, -3);
+	}
+}
+
+/* ---- The target ---- */
+
+/* Pushes the text without escapes; as it is if they are wrong. */
+static void push_decoded(lua_State *L, const char *p, size_t len, int flags)
+{
+	char *out;
+	ssize_t n;
+
+	if (memchr(p, '%', len) == NULL && !((flags & GR_DECODE_PLUS) && memchr(p, '+', len))) {
+		lua_pushlstring(L, p, len);
+		return;
+	}
+	out = lua_newuserdata(L, len);
+	n = gr_percent_decode(out, p, len, flags);
+	lua_pushlstring(L, n < 0 ? p : out, n < 0 ? len : (size_t)n);
+	lua_remove(L, -2);
+}
+
+static void get_path(lua_State *L, const struct gr_httpd_request *r)
+{
+	struct gr_http_span path = r->head.path;
+
+	if (path.len == 0)
+		lua_pushstring(L, r->head.form == GR_FORM_ABSOLUTE ? "/" : "");
+	else
+		push_decoded(L, r->bytes + path.off, path.len, 0);
+}
+
+static void get_raw_path(lua_State *L, const struct gr_httpd_request *r)
+{
+	push_span(L, r, r->head.path);
+}
+
+/* Fills the table on top with the pairs; the first of several with one name counts. */
+static void add_pairs(lua_State *L, struct gr_slice rest)
+{
+	struct gr_slice name, value;
+
+	while (gr_query_next(&rest, &name, &value)) {
+		push_decoded(L, name.p, name.len, GR_DECODE_PLUS);
+		lua_pushvalue(L, -1);
+		lua_rawget(L, -3);
+		if (lua_isnil(L, -1)) {
+			lua_pop(L, 1);
+			push_decoded(L, value.p ? value.p : "", value.len, GR_DECODE_PLUS);
+			lua_rawset(L, -3);
+		} else {
+			lua_pop(L, 2);
+		}
+	}
+}
+
+static void get_query(lua_State *L, const struct gr_httpd_request *r)
+{
+	lua_newtable(L);
+	add_pairs(L, gr_http_slice(r->bytes, r->head.query));
+}
+
+static void get_query_string(lua_State *L, const struct gr_httpd_request *r)
+{
+	push_span(L, r, r->head.query);
+}
+
+/* parse_query(text): pairs of a query or a form, for lualib/grun/http. Returns the table and a list of all of them. */
+int gr_httpd_l_parse_query(lua_State *L)
+{
+	struct gr_slice rest, name, value;
+	int i = 0;
+
+	rest.p = luaL_checklstring(L, 1, &rest.len);
+	lua_newtable(L);
+	add_pairs(L, rest);
+	lua_newtable(L);
+	while (gr_query_next(&rest, &name, &value)) {
+		push_decoded(L, name.p, name.len, GR_DECODE_PLUS);
+		lua_rawseti(L, -2, ++i);
+		push_decoded(L, value.p ? value.p : "", value.len, GR_DECODE_PLUS);
+		lua_rawseti(L, -2, ++i);
+	}
+	return 2;
+}
+
+/* ---- What req.name gives ---- */
+
+static void get_method(lua_State *L, const struct gr_httpd_request *r)
+{
+	push_span(L, r, r->head.verb);
+}
+
+static void get_target(lua_State *L, const struct gr_httpd_request *r)
+{
+	push_span(L, r, r->head.target);
+}
+
+static void get_version(lua_State *L, const struct gr_httpd_request *r)
+{
+	lua_pushstring(L, r->head.minor ? "1.1" : "1.0");
+}
+
+static void get_host(lua_State *L, const struct gr_httpd_request *r)
+{
+	push_span(L, r, r->head.host);
+}
+
+static void get_scheme(lua_State *L, const struct gr_httpd_request *r)
+{
+	lua_pushstring(L, r->conn->config->https ? "https" : "http");
+}
+
+static void push_name(lua_State *L, const struct gr_httpd_request *r, int (*name)(int, struct gr_addr *))
+{
+	struct gr_addr addr;
+
+	if (r->conn->stream->fd < 0 || name(r->conn->stream->fd, &addr) < 0)
+		lua_pushnil(L);
+	else
+		gr_net_push_addr(L, &addr);
+}
+
+static void get_peer(lua_State *L, const struct gr_httpd_request *r)
+{
+	push_name(L, r, gr_sock_peer);
+}
+
+static void get_sockname(lua_State *L, const struct gr_httpd_request *r)
+{
+	push_name(L, r, gr_sock_name);
+}
+
+static void get_content_length(lua_State *L, const struct gr_httpd_request *r)
+{
+	if (r->head.content_length < 0)
+		lua_pushnil(L);
+	else
+		lua_pushnumber(L, (lua_Number)r->head.content_length);
+}
+
+static void get_conn(lua_State *L, const struct gr_httpd_request *r)
+{
+	(void)r;
+	lua_getfenv(L, 1);
+	lua_rawgeti(L, -1, GR_HTTPD_CONN);
+	lua_remove(L, -2);
+}
+
+static const struct getter {
+	const char *name;
+	void (*push)(lua_State *L, const struct gr_httpd_request *r);
+	bool kept; /* made once */
+} getters[] = {
+	{"method", get_method, false},
+	{"path", get_path, true},
+	{"raw_path", get_raw_path, false},
+	{"query", get_query, true},
+	{"query_string", get_query_string, false},
+	{"target", get_target, false},
+	{"version", get_version, false},
+	{"headers", get_headers, true},
+	{"host", get_host, false},
+	{"scheme", get_scheme, false},
+	{"peer", get_peer, true},
+	{"sockname", get_sockname, true},
+	{"content_length", get_content_length, false},
+	{"conn", get_conn, false},
+};
+
+/* Keeps a value under a key in an environment of the request's own, which it gets with the first one. The connection's
+ * has these slots too, and no other keys. */
+static void keep_value(lua_State *L, int key, int value)
+{
+	lua_getfenv(L, 1);
+	if (lua_objlen(L, -1) > GR_HTTPD_STATE) {
+		lua_createtable(L, GR_HTTPD_STATE, 4);
+		for (int slot = GR_HTTPD_CONN; slot <= GR_HTTPD_STATE; slot++) {
+			lua_rawgeti(L, -2, slot);
+			lua_rawseti(L, -2, slot);
+		}
+		lua_pushvalue(L, -1);
+		lua_setfenv(L, 1);
+	}
+	lua_pushvalue(L, key);
+	lua_pushvalue(L, value);
+	lua_rawset(L, -3);
+}
+
+static bool push_kept(lua_State *L)
+{
+	lua_getfenv(L, 1);
+	lua_pushvalue(L, 2);
+	lua_rawget(L, -2);
+	return lua_type(L, 2) == LUA_TSTRING && !lua_isnil(L, -1);
+}
+
+/* Upvalues: the methods; name -> index of its getter. */
+static int l_request_index(lua_State *L)
+{
+	const struct gr_httpd_request *r = check_request(L);
+	const struct getter *g;
+
+	lua_settop(L, 2);
+	lua_pushvalue(L, 2);
+	lua_rawget(L, lua_upvalueindex(1));
+	if (!lua_isnil(L, -1))
+		return 1;
+	lua_pushvalue(L, 2);
+	lua_rawget(L, lua_upvalueindex(2));
+	g = lua_isnil(L, -1) ? NULL : &getters[lua_tointeger(L, -1)];
+	lua_settop(L, 2);
+	if ((g == NULL || g->kept) && push_kept(L))
+		return 1;
+	if (g == NULL)
+		return 0;
+	lua_settop(L, 2);
+	g->push(L, r);
+	if (g->kept)
+		keep_value(L, 2, 3);
+	lua_settop(L, 3);
+	return 1;
+}
+
+/* Whatever a script wants to remember with a request: a user's name, a route's parameters. */
+static int l_request_newindex(lua_State *L)
+{
+	check_request(L);
+	luaL_checktype(L, 2, LUA_TSTRING);
+	keep_value(L, 2, 3);
+	return 0;
+}
+
+static int l_request_tostring(lua_State *L)
+{
+	const struct gr_httpd_request *r = check_request(L);
+
+	lua_pushliteral(L, "request ");
+	push_span(L, r, r->head.verb);
+	lua_pushliteral(L, " ");
+	push_span(L, r, r->head.target);
+	lua_concat(L, 4);
+	return 1;
+}
+
+/* ---- Bodies ---- */
+
+static int fail_body(struct gr_httpd_conn *c, int rc)
+{
+	/* Who reads on after a timeout or a cancel gets what comes then; all else is final. */
+	if (rc != GR_BUSY && rc != GR_MISUSE)
+		c->body_error = rc;
+	c->keep = false;
+	return rc;
+}
+
+static int send_continue(struct gr_httpd_conn *c)
+{
+	static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+	double until = gr_until(c->config->write_timeout);
+	size_t sent = 0;
+	int rc = gr_httpd_flush(c);
+
+	c->want_continue = false;
+	if (rc == 0)
+		rc = gr_stream_begin_write(c->stream, until);
+	if (rc < 0)
+		return rc;
+	rc = gr_stream_write(c->stream, text, sizeof(text) - 1, until, &sent);
+	gr_stream_end_write(c->stream);
+	return rc;
+}
+
+struct chunk_scan {
+	struct gr_chunked *state;
+	size_t max, data;
+	bool last;
+};
+
+static ssize_t scan_chunk(void *user, const char *p, size_t n)
+{
+	struct chunk_scan *scan = user;
+	size_t used;
+	int rc = gr_chunked_next(scan->state, p, n < scan->max ? n : scan->max, &used, &scan->data);
+
+	if (rc < 0)
+		return rc;
+	scan->last = rc > 0;
+	return (ssize_t)used;
+}
+
+static ssize_t scan_trailers(void *user, const char *p, size_t n)
+{
+	return gr_http_parse_trailers(user, p, n);
+}
+
+static int read_trailers(struct gr_httpd_conn *c, double until)
+{
+	static const struct gr_http_limits limits = {.line = 8 << 10, .block = 8 << 10, .fields = TRAILERS};
+	struct gr_http_field *fields = malloc(TRAILERS * sizeof(*fields));
+	struct gr_http_head head;
+	const char *p;
+	ssize_t n;
+
+	if (fields == NULL)
+		return -ENOMEM;
+	gr_http_head_init(&head, fields, &limits);
+	n = gr_stream_scan(c->stream, scan_trailers, &head, &until, &p);
+	gr_stream_done(c->stream);
+	free(fields);
+	return n > 0 ? 0 : n < 0 ? (int)n : GR_CLOSED;
+}
+
+/* As read_piece. */
+static ssize_t read_chunk(struct gr_httpd_conn *c, size_t max, double until, const char **p)
+{
+	struct chunk_scan scan = {.state = &c->chunked, .max = max};
+	ssize_t n;
+	int rc;
+
+	do {
+		n = gr_stream_scan(c->stream, scan_chunk, &scan, &until, p);
+		if (n <= 0)
+			return n < 0 ? n : GR_CLOSED;
+		if (scan.data == 0)
+			gr_stream_done(c->stream);
+	} while (scan.data == 0 && !scan.last);
+	*p += (size_t)n - scan.data;
+	if (!scan.last)
+		return (ssize_t)scan.data;
+	rc = read_trailers(c, until);
+	c->body = rc == 0 ? GR_BODY_NONE : c->body;
+	return rc;
+}
+
+/* The next piece of the body, 1 to `max` bytes at *p until gr_stream_done; 0 at its end; or an error. */
+static ssize_t read_piece(struct gr_httpd_conn *c, size_t max, const char **p)
+{
+	double until = gr_until(c->config->body_timeout);
+	ssize_t n = 0;
+
+	if (c->body_error)
+		return c->body_error;
+	if (c->body == GR_BODY_NONE)
+		return 0;
+	if (c->want_continue) {
+		int rc = send_continue(c);
+
+		if (rc < 0)
+			return fail_body(c, rc);
+	}
+	if (c->body == GR_BODY_CHUNKED) {
+		n = read_chunk(c, max, until, p);
+	} else {
+		n = gr_stream_recv(c->stream, (int64_t)max < c->left ? max : (size_t)c->left, until, p);
+		c->left -= n > 0 ? n : 0;
+		c->body = c->left == 0 ? GR_BODY_NONE : c->body;
+		n = n == 0 ? GR_CLOSED : n;
+	}
+	return n < 0 ? fail_body(c, (int)n) : n;
+}
+
+bool gr_httpd_skip_body(struct gr_httpd_conn *c)
+{
+	int64_t budget = SKIP_MAX;
+	const char *p;
+	ssize_t n;
+
+	/* A client that waits for "100 Continue" may or may not send its body now: nobody can tell what follows. */
+	if (c->body != GR_BODY_NONE && (c->want_continue || (c->body == GR_BODY_LENGTH && c->left > budget)))
+		return false;
+	while (c->body != GR_BODY_NONE && budget > 0) {
+		n = read_piece(c, PIECE, &p);
+		gr_stream_done(c->stream);
+		if (n < 0)
+			return false;
+		budget -= n;
+	}
+	return c->body == GR_BODY_NONE && !c->body_error;
+}
+
+/* The connection of a request that is still the present one. */
+static struct gr_httpd_conn *check_turn(lua_State *L)
+{
+	struct gr_httpd_request *r = check_request(L);
+
+	if (r->turn != r->conn->turn || r->conn->taken)
+		luaL_error(L, "the request is over");
+	return r->conn;
+}
+
+static int fail_read(lua_State *L, int rc)
+{
+	return rc == GR_TOO_LARGE ? gr_net_fail_text(L, rc, "body too large") : gr_lua_fail(L, rc);
+}
+
+/* Gathers the body up to `max` bytes, all of it if `whole`. Pushes it. Returns 0 or an error. */
+static int gather(lua_State *L, struct gr_httpd_conn *c, int64_t max, bool whole)
+{
+	int64_t got = 0;
+	luaL_Buffer b;
+	const char *p;
+	ssize_t n = 0;
+
+	if (whole && c->body == GR_BODY_LENGTH && c->left > max)
+		return fail_body(c, GR_TOO_LARGE);
+	luaL_buffinit(L, &b);
+	while (got < max || whole) {
+		n = read_piece(c, whole || max - got > PIECE ? PIECE : (size_t)(max - got), &p);
+		if (n <= 0)
+			break;
+		got += n;
+		if (got > max) {
+			gr_stream_done(c->stream);
+			n = fail_body(c, GR_TOO_LARGE);
+			break;
+		}
+		luaL_addlstring(&b, p, (size_t)n);
+		gr_stream_done(c->stream);
+	}
+	luaL_pushresult(&b);
+	return n < 0 ? (int)n : 0;
+}
+
+static int l_request_body(lua_State *L)
+{
+	struct gr_httpd_conn *c = check_turn(L);
+	lua_Number max = luaL_optnumber(L, 2, (lua_Number)c->config->max_body);
+	int rc;
+
+	luaL_argcheck(L, max >= 0 && max <= 1e15, 2, "count out of range");
+	rc = gr_lua_enter_try(L);
+	if (rc)
+		return rc;
+	rc = gather(L, c, (int64_t)max, true);
+	return rc < 0 ? fail_read(L, rc) : 1;
+}
+
+/* read(): the next piece. read(n): n bytes, fewer only at the end. read("a"): as body(). */
+static int l_request_read(lua_State *L)
+{
+	struct gr_httpd_conn *c = check_turn(L);
+	const char *p;
+	ssize_t n;
+	int rc;
+
+	if (lua_type(L, 2) == LUA_TSTRING) {
+		const char *format = lua_tostring(L, 2);
+
+		format += *format == '*';
+		luaL_argcheck(L, *format == 'a', 2, "invalid format");
+		lua_settop(L, 1);
+		return l_request_body(L);
+	}
+	if (!lua_isnoneornil(L, 2))
+		luaL_argcheck(L, luaL_checknumber(L, 2) >= 1 && lua_tonumber(L, 2) <= 1e15, 2, "count out of range");
+	rc = gr_lua_enter_try(L);
+	if (rc)
+		return rc;
+	if (!lua_isnoneornil(L, 2)) {
+		rc = gather(L, c, (int64_t)lua_tonumber(L, 2), false);
+		return rc < 0 ? fail_read(L, rc) : lua_objlen(L, -1) > 0;
+	}
+	n = read_piece(c, PIECE, &p);
+	if (n <= 0)
+		return n < 0 ? fail_read(L, (int)n) : 0;
+	lua_pushlstring(L, p, (size_t)n);
+	gr_stream_done(c->stream);
+	return 1;
+}
+
+/* ---- The class ---- */
+
+static const luaL_Reg methods[] = {
+	{"header", l_request_header},
+	{"read", l_request_read},
+	{"body", l_request_body},
+	{NULL, NULL},
+};
+
+void gr_httpd_request_init(lua_State *L)
+{
+	luaL_newmetatable(L, "grun.http.headers");
+	lua_pushcfunction(L, l_headers_index);
+	lua_setfield(L, -2, "__index");
+	lua_pop(L, 1);
+	luaL_newmetatable(L, CLASS);
+	lua_newtable(L);
+	for (const luaL_Reg *m = methods; m->name; m++) {
+		lua_pushcfunction(L, m->func);
+		lua_setfield(L, -2, m->name);
+	}
+	lua_pushvalue(L, -1);
+	lua_setfield(L, -3, "methods");
+	lua_newtable(L);
+	for (size_t i = 0; i < sizeof(getters) / sizeof(getters[0]); i++) {
+		lua_pushinteger(L, (lua_Integer)i);
+		lua_setfield(L, -2, getters[i].name);
+	}
+	lua_pushcclosure(L, l_request_index, 2);
+	lua_setfield(L, -2, "__index");
+	lua_pushcfunction(L, l_request_newindex);
+	lua_setfield(L, -2, "__newindex");
+	lua_pushcfunction(L, l_request_tostring);
+	lua_setfield(L, -2, "__tostring");
+	lua_pop(L, 1);
+}
