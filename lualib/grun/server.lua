@@ -182,7 +182,8 @@ end
 --- The address with the real port, such as "tcp://127.0.0.1:41234".
 ---@return string
 function Server:address()
-  return self._listener:address()
+  local address = self._listener:address()
+  return self._http and self._http:address(address) or address
 end
 
 --- Connections accepted so far, connections open now, handlers that failed.
@@ -263,6 +264,9 @@ function Server:stop(grace)
   else
     self._listener:close()
   end
+  if self._http then
+    self._http:drain()
+  end
   changed(self)
   local own = own_connections(self)
   if not wait_over(self, own, core.now() + grace) then
@@ -307,11 +311,11 @@ local listen_options = {
   nodelay = "boolean", keepalive = "boolean",
 }
 
--- Returns those for listen.
-local function check_options(opts)
+-- Returns those for listen. `more` are the types of further ones.
+local function check_options(opts, more)
   local listen = {}
   for name, value in pairs(opts) do
-    local types = options[name] or listen_options[name]
+    local types = options[name] or listen_options[name] or more and more[name]
     if not types then
       error("server: unknown option '" .. tostring(name) .. "'", 3)
     elseif not types:find(type(value), 1, true) then
@@ -367,16 +371,27 @@ end
 function M.server(address, handler, opts)
   if type(address) ~= "string" then
     error("server: address expected, got " .. type(address), 2)
-  elseif type(handler) ~= "function" then
+  elseif type(handler) ~= "function" and not (getmetatable(handler) or {}).__call then
     error("server: handler must be a function, got " .. type(handler), 2)
   elseif opts ~= nil and type(opts) ~= "table" then
     error("server: table of options expected, got " .. type(opts), 2)
   end
-  local listener, message, code = net.listen(address, check_options(opts or {}))
+  opts = opts or {}
+  local http = address:find("^https?://") and require("grun.http.server")
+  local listen_opts = check_options(opts, http and http.options)
+  if http then
+    http = http.new(address, handler, opts)
+    handler = http.handler
+    address = http.listen
+  end
+  local listener, message, code = net.listen(address, listen_opts)
   if not listener then
     return nil, message, code
   end
-  local self = new_server(listener, handler, opts or {})
+  local self = new_server(listener, handler, opts)
+  if http then
+    http:attach(self)
+  end
   local ok, t = pcall(spawn_one, accept_loop, self)
   if not ok then
     listener:close()

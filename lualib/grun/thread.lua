@@ -297,6 +297,15 @@ local function report(self, err, traceback)
   io.stderr:write(text, "\n")
 end
 
+--- Reports an error that did not end the running thread, as M.caught gives it; `what` failed.
+function M.report(what, caught)
+  if handler and pcall(handler, core.current(), caught.err, caught.traceback) then
+    return
+  end
+  local text = ("grun: %s failed: %s"):format(what, describe(caught.err))
+  io.stderr:write(text, "\n", caught.traceback and caught.traceback .. "\n" or "")
+end
+
 local function failed(self)
   local err, traceback = self[FIRST], rawget(self, "traceback")
   if rawget(self, "_script") then

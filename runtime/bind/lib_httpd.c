@@ -9,6 +9,7 @@
 #include "bind/lib_net.h"
 #include "bind/luautil.h"
 #include "core/hub.h"
+#include "http/proxy.h"
 
 static const char CONN_CLASS[] = "grun.http.state", CONFIG_CLASS[] = "grun.http.config";
 
@@ -56,8 +57,11 @@ static int l_config(lua_State *L)
 	c->limits.fields = c->limits.fields > FIELDS_LIMIT ? FIELDS_LIMIT : c->limits.fields;
 	c->max_body = (int64_t)number_field(L, "max_body");
 	c->max_requests = (uint32_t)number_field(L, "max_requests");
+	c->trusted = (unsigned)number_field(L, "trust_proxy");
 	lua_getfield(L, 1, "https");
 	c->https = lua_toboolean(L, -1);
+	lua_getfield(L, 1, "proxy_protocol");
+	c->proxy_protocol = lua_toboolean(L, -1);
 	lua_getfield(L, 1, "server_header");
 	server = lua_tostring(L, -1);
 	snprintf(c->server, sizeof(c->server), "%s", server ? server : "");
@@ -97,7 +101,9 @@ static int l_conn_gc(lua_State *L)
 	struct gr_httpd_conn *c = check_conn(L);
 
 	free(c->out);
+	free(c->peer);
 	c->out = NULL;
+	c->peer = NULL;
 	return 0;
 }
 
@@ -129,6 +135,31 @@ static int l_open(lua_State *L)
 	lua_pushvalue(L, 2);
 	lua_setfield(L, -2, "config");
 	lua_setfenv(L, 3);
+	return 1;
+}
+
+/* ---- PROXY protocol ---- */
+
+static ssize_t scan_proxy(void *user, const char *p, size_t n)
+{
+	return gr_proxy_parse(user, p, n);
+}
+
+/* Reads the header that the connection begins with. Returns 1, 0 at the end, or an error. */
+static int read_proxy(struct gr_httpd_conn *c)
+{
+	double until = gr_until(c->config->header_timeout);
+	struct gr_proxy proxy;
+	const char *p;
+	ssize_t n = gr_stream_scan(c->stream, scan_proxy, &proxy, &until, &p);
+
+	gr_stream_done(c->stream);
+	if (n <= 0 || proxy.local)
+		return n > 0 ? 1 : (int)n;
+	c->peer = malloc(sizeof(*c->peer));
+	if (c->peer == NULL)
+		return -ENOMEM;
+	*c->peer = proxy.from;
 	return 1;
 }
 
@@ -272,6 +303,11 @@ static int l_run(lua_State *L)
 		return rc;
 	lua_settop(L, 3);
 	lua_getfenv(L, 1);
+	if (c->config->proxy_protocol && c->turn == 0) {
+		rc = read_proxy(c);
+		if (rc <= 0)
+			return end_of_connection(L, rc);
+	}
 	do {
 		rc = next_request(L, c, 4);
 		if (rc <= 0)

@@ -22,6 +22,8 @@ struct gr_httpd_config {
 	uint32_t max_requests; /* on one connection; 0 = any number */
 	bool stopping;         /* each response is its connection's last */
 	bool https;
+	bool proxy_protocol;   /* connections begin with a header that says whom they come from */
+	unsigned trusted;      /* so many proxies in front of us tell the truth in X-Forwarded-* */
 	char server[64];       /* the Server field; empty = none */
 };
 
@@ -48,6 +50,7 @@ struct gr_httpd_conn {
 	bool idle;          /* waits for the first byte of a request */
 	bool keep;          /* goes on after the present response */
 	bool taken;         /* upgraded: its bytes are no longer HTTP */
+	struct gr_addr *peer; /* heap: as a PROXY protocol header says; NULL = the socket's */
 	/* the request's body */
 	bool want_continue; /* the client waits for "100 Continue" before it sends the body */
 	uint8_t body;       /* enum gr_http_body of what is left to read */

@@ -8,6 +8,8 @@
 #include "bind/lib_httpd.h"
 #include "bind/lib_net.h"
 #include "bind/luautil.h"
+#include "http/field.h"
+#include "http/proxy.h"
 #include "http/target.h"
 
 static const char CLASS[] = "grun.http.request";
@@ -227,14 +229,48 @@ static void get_version(lua_State *L, const struct gr_httpd_request *r)
 	lua_pushstring(L, r->head.minor ? "1.1" : "1.0");
 }
 
+static struct gr_slice field(const struct gr_httpd_request *r, const char *name)
+{
+	int at = gr_http_find(&r->head, r->bytes, name, strlen(name), 0);
+
+	return at < 0 ? (struct gr_slice){NULL, 0} : gr_http_slice(r->bytes, r->head.fields[at].value);
+}
+
+/* What the outermost trusted proxy says in such a field; p == NULL: nothing that counts. */
+static struct gr_slice forwarded(const struct gr_httpd_request *r, const char *name)
+{
+	struct gr_slice none = {NULL, 0}, rest, item;
+	unsigned n = 0, wanted = r->conn->config->trusted;
+
+	if (wanted == 0)
+		return none;
+	rest = field(r, name);
+	while (rest.p && gr_list_next(&rest, &item))
+		n++;
+	if (n < wanted)
+		return none;
+	rest = field(r, name);
+	for (wanted = n - wanted + 1; wanted > 0; wanted--)
+		gr_list_next(&rest, &item);
+	return item;
+}
+
 static void get_host(lua_State *L, const struct gr_httpd_request *r)
 {
-	push_span(L, r, r->head.host);
+	struct gr_slice host = forwarded(r, "x-forwarded-host");
+
+	if (host.p && gr_http_host_valid(host.p, host.len))
+		lua_pushlstring(L, host.p, host.len);
+	else
+		push_span(L, r, r->head.host);
 }
 
 static void get_scheme(lua_State *L, const struct gr_httpd_request *r)
 {
-	lua_pushstring(L, r->conn->config->https ? "https" : "http");
+	struct gr_slice scheme = forwarded(r, "x-forwarded-proto");
+	bool https = scheme.p ? gr_slice_is(scheme, "https") : r->conn->config->https;
+
+	lua_pushstring(L, https ? "https" : "http");
 }
 
 static void push_name(lua_State *L, const struct gr_httpd_request *r, int (*name)(int, struct gr_addr *))
@@ -249,7 +285,15 @@ static void push_name(lua_State *L, const struct gr_httpd_request *r, int (*name
 
 static void get_peer(lua_State *L, const struct gr_httpd_request *r)
 {
-	push_name(L, r, gr_sock_peer);
+	struct gr_slice node = forwarded(r, "x-forwarded-for");
+	struct gr_addr addr;
+
+	if (node.p && gr_forwarded_node(node, &addr))
+		gr_net_push_addr(L, &addr);
+	else if (r->conn->peer)
+		gr_net_push_addr(L, r->conn->peer);
+	else
+		push_name(L, r, gr_sock_peer);
 }
 
 static void get_sockname(lua_State *L, const struct gr_httpd_request *r)

@@ -1,0 +1,105 @@
+-- SPDX-License-Identifier: MIT
+-- Access logs: lines made of gunicorn's atoms (its manual, "access_log_format").
+
+local M = {}
+
+local COMBINED = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
+local named = { combined = COMBINED, common = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s' }
+
+-- What clients send must not break lines or hide in them.
+local function clean(text)
+  return (text:gsub('[%c"\\\127-\255]', function(c)
+    return ("\\x%02x"):format(c:byte())
+  end))
+end
+
+local function host(req)
+  local peer = req.peer
+  if not peer then
+    return "-"
+  end
+  return peer:match("^%a+://%[?(.-)%]?:%d+$") or peer
+end
+
+local function user(req)
+  local encoded = (req:header("authorization") or ""):match("^[Bb]asic%s+([%w+/=]+)$")
+  local decoded = encoded and require("grun.http.base64").decode(encoded)
+  return decoded and decoded:match("^([^:]*):") or "-"
+end
+
+-- Name of an atom -> fn(req, status, bytes, seconds).
+local atoms = {
+  h = host,
+  l = function() return "-" end,
+  u = user,
+  t = function() return os.date("[%d/%b/%Y:%H:%M:%S %z]") end,
+  r = function(req) return ("%s %s HTTP/%s"):format(req.method, req.target, req.version) end,
+  m = function(req) return req.method end,
+  U = function(req) return req.raw_path end,
+  q = function(req) return req.query_string end,
+  H = function(req) return "HTTP/" .. req.version end,
+  s = function(_, status) return tostring(status) end,
+  b = function(_, _, bytes) return bytes > 0 and ("%d"):format(bytes) or "-" end,
+  B = function(_, _, bytes) return ("%d"):format(bytes) end,
+  f = function(req) return req:header("referer") or "-" end,
+  a = function(req) return req:header("user-agent") or "-" end,
+  T = function(_, _, _, seconds) return ("%d"):format(seconds) end,
+  M = function(_, _, _, seconds) return ("%d"):format(seconds * 1e3) end,
+  D = function(_, _, _, seconds) return ("%d"):format(seconds * 1e6) end,
+  L = function(_, _, _, seconds) return ("%.6f"):format(seconds) end,
+  p = function() return tostring(require("grun.core").pid()) end,
+}
+
+-- "%({name}i)s": a field of the request.
+local function field(name)
+  return function(req)
+    return req:header(name) or "-"
+  end
+end
+
+-- A list of texts and functions.
+local function compile(format)
+  local pieces, at = {}, 1
+  while true do
+    local from, to, atom = format:find("%%%((.-)%)s", at)
+    if not from then
+      break
+    end
+    pieces[#pieces + 1] = format:sub(at, from - 1)
+    local header = atom:match("^{(.+)}i$")
+    pieces[#pieces + 1] = header and field(header) or atoms[atom]
+      or error("server: option 'access_log': unknown atom %(" .. atom .. ")s", 5)
+    at = to + 1
+  end
+  pieces[#pieces + 1] = format:sub(at)
+  return pieces
+end
+
+local function format_line(pieces, ...)
+  local out = {}
+  for i, piece in ipairs(pieces) do
+    out[i] = type(piece) == "string" and piece or clean(piece(...))
+  end
+  return table.concat(out)
+end
+
+local function print_line(line)
+  io.stdout:write(line, "\n")
+end
+
+--- Makes fn(req, status, bytes, seconds) that writes a line, as the option says: true, the name of
+--- a format, a format, or a function that gets lines in the combined format.
+function M.new(option)
+  local sink, format = print_line, COMBINED
+  if type(option) == "function" then
+    sink = option
+  elseif type(option) == "string" then
+    format = named[option] or option
+  end
+  local pieces = compile(format)
+  return function(...)
+    return sink(format_line(pieces, ...))
+  end
+end
+
+return M

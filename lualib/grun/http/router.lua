@@ -1,0 +1,236 @@
+-- SPDX-License-Identifier: MIT
+-- Routes: which handler serves which path, with parameters and middleware.
+
+local M = {}
+
+---@class grun.http.router
+local Router = { __name = "grun.http.router" }
+Router.__index = Router
+
+-- A node of the tree, one for each segment of the paths: `literal` children by text, one child for a
+-- parameter, one for the rest of the path, and handlers by method.
+local function new_node()
+  return { literal = {}, param = nil, rest = nil, handlers = nil }
+end
+
+local function check_path(path, level)
+  if type(path) ~= "string" or path:sub(1, 1) ~= "/" then
+    error("route: path beginning with \"/\" expected, got " .. tostring(path), level)
+  end
+end
+
+local function child(node, segment, names, level)
+  local kind, name = segment:match("^([:*])(.*)$")
+  if not kind then
+    node.literal[segment] = node.literal[segment] or new_node()
+    return node.literal[segment]
+  elseif not name:find("^[%a_][%w_]*$") then
+    error("route: bad name of a parameter in \"" .. segment .. "\"", level)
+  elseif names[name] then
+    error("route: parameter \"" .. name .. "\" stands there twice", level)
+  end
+  names[name] = true
+  names[#names + 1] = name
+  local slot = kind == ":" and "param" or "rest"
+  node[slot] = node[slot] or new_node()
+  return node[slot]
+end
+
+-- The node for a path, made if it is not there; and the names of its parameters in order.
+local function make(self, path, level)
+  local node, names = self._root, {}
+  for segment in path:gmatch("/([^/]*)") do
+    if names.over then
+      error("route: \"*\" must be the last segment of \"" .. path .. "\"", level)
+    end
+    node = child(node, segment, names, level + 1)
+    names.over = segment:sub(1, 1) == "*"
+  end
+  return node, names
+end
+
+local function chain(middleware, handler)
+  for i = #middleware, 1, -1 do
+    local fn, inner = middleware[i], handler
+    handler = function(req, res)
+      return fn(req, res, inner)
+    end
+  end
+  return handler
+end
+
+local function is_callable(value)
+  local mt = getmetatable(value)
+  return type(value) == "function" or type(mt) == "table" and mt.__call ~= nil
+end
+
+local function add(self, method, path, handler, level)
+  check_path(path, level + 1)
+  if not is_callable(handler) then
+    error("route: handler must be a function, got " .. type(handler), level)
+  end
+  local node, names = make(self, self._prefix .. (path == "/" and self._prefix ~= "" and "" or path),
+    level + 1)
+  node.handlers = node.handlers or {}
+  if node.handlers[method] then
+    error(("route: %s %s is there already"):format(method, path), level)
+  end
+  node.handlers[method] = { fn = chain(self._middleware, handler), names = names }
+  return self
+end
+
+--- Adds a route. Segments ":name" match any one segment, a last segment "*name" any rest of the
+--- path, also an empty one; what they matched is in req.params, without escapes. Plain segments win
+--- over ":name", that over "*name". The method "*" is for all that have no route of their own.
+---@param method string such as "GET"
+---@param path string such as "/users/:id"
+---@param handler fun(req: grun.http.request, res: grun.http.response): any ...
+---@return grun.http.router itself
+function Router:route(method, path, handler)
+  if type(method) ~= "string" or not method:find("^[%w*!#$&'.^_`|~+-]+$") then
+    error("route: method expected, got " .. tostring(method), 2)
+  end
+  return add(self, method, path, handler, 2)
+end
+
+for _, method in ipairs({ "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS" }) do
+  Router[method:lower()] = function(self, path, handler)
+    return add(self, method, path, handler, 2)
+  end
+end
+
+--- Adds a route for all methods.
+function Router:any(path, handler)
+  return add(self, "*", path, handler, 2)
+end
+
+--- Adds a middleware fn(req, res, next) for the routes that are added from now on. It returns what
+--- next(req, res) returned, or a response of its own.
+---@param fn fun(req: grun.http.request, res: grun.http.response, next: function): any ...
+---@return grun.http.router itself
+function Router:use(fn)
+  if not is_callable(fn) then
+    error("use: function expected, got " .. type(fn), 2)
+  end
+  self._middleware[#self._middleware + 1] = fn
+  return self
+end
+
+--- A router for the paths below a prefix, with the middleware so far and its own. What is added
+--- there is served here.
+---@param prefix string such as "/api"
+---@return grun.http.router
+function Router:group(prefix)
+  check_path(prefix, 3)
+  return setmetatable({
+    _root = self._root,
+    _prefix = self._prefix .. prefix:gsub("/$", ""),
+    _middleware = { unpack(self._middleware) },
+    _top = self._top or self,
+  }, Router)
+end
+
+--- Sets what serves paths without a route (404 by default).
+function Router:not_found(handler)
+  if not is_callable(handler) then
+    error("not_found: function expected, got " .. type(handler), 2)
+  end
+  local top = self._top or self
+  top._not_found = chain(self._middleware, handler)
+  return self
+end
+
+-- ---- Serving ----
+
+local function decode(segment)
+  return (segment:gsub("%%(%x%x)", function(hex)
+    return string.char(tonumber(hex, 16))
+  end))
+end
+
+-- The handler's node for the path from byte `at` (a "/") on; fills `values`. Goes back when a plain
+-- segment leads nowhere.
+local function find(node, path, at, values, n)
+  if at > #path then
+    if node.handlers then
+      return node, n
+    end
+    if node.rest then
+      values[n + 1] = ""
+      return node.rest, n + 1
+    end
+    return nil
+  end
+  local stop = path:find("/", at + 1, true) or #path + 1
+  local segment = path:sub(at + 1, stop - 1)
+  local next_node = node.literal[segment] or node.literal[decode(segment)]
+  if next_node then
+    local found, count = find(next_node, path, stop, values, n)
+    if found then
+      return found, count
+    end
+  end
+  if node.param and segment ~= "" then
+    local found, count = find(node.param, path, stop, values, n + 1)
+    if found then
+      values[n + 1] = decode(segment)
+      return found, count
+    end
+  end
+  if node.rest then
+    values[n + 1] = decode(path:sub(at + 1))
+    return node.rest, n + 1
+  end
+  return nil
+end
+
+local function allowed(handlers)
+  local methods = {}
+  for method in pairs(handlers) do
+    methods[#methods + 1] = method
+  end
+  if handlers.GET and not handlers.HEAD then
+    methods[#methods + 1] = "HEAD"
+  end
+  table.sort(methods)
+  return table.concat(methods, ", ")
+end
+
+local function pick(handlers, method)
+  return handlers[method] or method == "HEAD" and handlers.GET or handlers["*"]
+end
+
+--- Serves a request: a router is a handler.
+function Router:__call(req, res)
+  local values = {}
+  local path = req.raw_path
+  local node = find(self._root, path, 1, values, 0)
+  if not node then
+    local not_found = (self._top or self)._not_found
+    if not_found then
+      return not_found(req, res)
+    end
+    return 404
+  end
+  local method = req.method
+  local route = pick(node.handlers, method)
+  if not route then
+    res:header("Allow", allowed(node.handlers))
+    return method == "OPTIONS" and 204 or 405
+  end
+  local params = {}
+  for i, name in ipairs(route.names) do
+    params[name] = values[i]
+  end
+  req.params = params
+  return route.fn(req, res)
+end
+
+--- A new router: a handler for grun.server that looks at method and path. A path without a route gets
+--- 404, one with routes for other methods only 405, HEAD is served by the route for GET.
+---@return grun.http.router
+function M.router()
+  return setmetatable({ _root = new_node(), _prefix = "", _middleware = {} }, Router)
+end
+
+return M

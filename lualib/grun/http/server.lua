@@ -1,0 +1,157 @@
+-- SPDX-License-Identifier: MIT
+-- HTTP servers: what serves one connection of a grun.server with an http:// or https:// address.
+
+local core = require("grun.core")
+local httpd = require("grun.core.httpd")
+local thread = require("grun.thread")
+
+local M = {}
+
+-- Name of an option -> its default; math.huge stands for "no limit".
+local defaults = {
+  header_timeout = 10, -- seconds for the head of a request
+  idle_timeout = 60, -- seconds until the first byte of a request
+  body_timeout = 30, -- seconds for each piece of a body
+  write_timeout = 30, -- seconds for each write
+  max_line = 8192, -- bytes of the request line; then 414
+  max_header = 16384, -- bytes of the fields; then 431
+  max_headers = 100, -- their number; then 431
+  max_body = 1048576, -- bytes of a body read into one string; then 413
+  max_requests = 0, -- on one connection; 0: any number
+}
+
+local LIMITS = { max_line = 65535, max_header = 1048576, max_headers = 1024, max_body = 2 ^ 40 }
+
+--- Types of the options of HTTP servers, for grun.server.
+M.options = {
+  header_timeout = "number", idle_timeout = "number", body_timeout = "number",
+  write_timeout = "number", max_line = "number", max_header = "number", max_headers = "number",
+  max_body = "number", max_requests = "number", server_header = "string boolean",
+  access_log = "boolean string function", trust_proxy = "number boolean",
+  proxy_protocol = "boolean",
+}
+
+---@class grun.http.server.options: grun.server.options
+---@field header_timeout? number seconds from a request's first byte to the end of its head (10)
+---@field idle_timeout? number seconds that a connection may be silent between requests (60)
+---@field body_timeout? number seconds for each piece of a request's body (30)
+---@field write_timeout? number seconds for each write of a response (30)
+---@field max_line? integer bytes of the request line (8192); a longer one gets 414
+---@field max_header? integer bytes of a request's header fields (16384); more get 431
+---@field max_headers? integer number of header fields (100, at most 1024); more get 431
+---@field max_body? integer bytes of a body that req:body() takes (1 MiB); more get 413
+---@field max_requests? integer on one connection; then it is closed. 0, the default: any number
+---@field server_header? string|false the Server field; none by default
+---@field access_log? boolean|string|fun(line: string) true or "combined", "common", or a format
+---with gunicorn's atoms such as "%(h)s %(r)s %(s)s"; lines go to stdout, or to the function
+---@field trust_proxy? boolean|integer believe X-Forwarded-For, -Proto and -Host of so many proxies
+---@field proxy_protocol? boolean every connection begins with a header of the PROXY protocol
+
+local function check_range(name, value)
+  if value < 1 and name ~= "max_requests" and not name:find("timeout") then
+    error(("server: option '%s' must be 1 or more"):format(name), 5)
+  elseif LIMITS[name] and value > LIMITS[name] then
+    error(("server: option '%s' must be at most %d"):format(name, LIMITS[name]), 5)
+  end
+end
+
+local function configure(opts, https)
+  local config = { https = https }
+  for name, default in pairs(defaults) do
+    local value = opts[name] or default
+    check_range(name, value)
+    config[name] = value
+  end
+  config.server_header = opts.server_header or nil
+  local proxies = opts.trust_proxy
+  config.trust_proxy = proxies == true and 1 or proxies or 0
+  config.proxy_protocol = opts.proxy_protocol
+  return httpd.config(config)
+end
+
+-- Tells of an error that did not end its thread. `on_error` is the server's own.
+local function report(self, err, req)
+  local caught = thread.caught(err)
+  local what = req and ("%s %s of %s"):format(req.method, req.target, req.peer or "?") or "a request"
+  if not self._on_error then
+    return thread.report(what, caught)
+  end
+  local ok, problem = pcall(self._on_error, err, caught.traceback, req)
+  if not ok then
+    thread.report("on_error for " .. what, { err = problem })
+  end
+end
+
+local Http = {}
+Http.__index = Http
+
+local function serve(self, conn)
+  local state, log = httpd.open(conn, self.config), self.log
+  self.states[conn] = state
+  while true do
+    local ok, err = xpcall(httpd.run, core.traceback, state, self.app, log)
+    if ok then
+      return
+    elseif rawequal(err, rawget(core.current(), "_cancel")) then
+      return error(err, 0)
+    end
+    self.server._errors = self.server._errors + 1
+    report(self.server, err, httpd.request(state) or nil)
+    if not httpd.fail(state, log, 500) then
+      return
+    end
+  end
+end
+
+--- Takes the server that it now belongs to.
+function Http:attach(server)
+  self.server = server
+  server._http = self
+end
+
+--- The server's address for one of its listener.
+function Http:address(listening)
+  local scheme = self.https and "https://" or "http://"
+  return scheme .. listening:gsub("^%a+://", "")
+end
+
+--- From now on each response is its connection's last, and connections between two requests end.
+function Http:drain()
+  httpd.stop(self.config)
+  for conn, state in pairs(self.states) do
+    if httpd.is_idle(state) then
+      conn:close()
+    end
+  end
+end
+
+-- The listener's address: "http://host:port", "http://unix:/path", "http://fd:3".
+local function listen_address(https, rest)
+  rest = rest:gsub("/$", "")
+  if rest:find("^unix:") or rest:find("^fd:") then
+    return rest
+  elseif not rest:find(":%d*$") then
+    rest = rest .. (https and ":443" or ":80")
+  end
+  return (https and "tls://" or "tcp://") .. rest
+end
+
+--- Makes what a grun.server with such an address needs: `handler` for its connections, `listen`, the
+--- address of its listener. Raises for bad options, as if its caller's caller did.
+function M.new(address, app, opts)
+  local https = address:find("^https") ~= nil
+  local self = setmetatable({
+    app = app,
+    https = https,
+    listen = listen_address(https, address:match("^https?://(.*)$")),
+    config = configure(opts, https),
+    log = opts.access_log and require("grun.http.access_log").new(opts.access_log) or nil,
+    states = setmetatable({}, { __mode = "k" }),
+  }, Http)
+  function self.handler(conn)
+    return serve(self, conn)
+  end
+  return self
+end
+
+return M
