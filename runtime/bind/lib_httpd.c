@@ -182,12 +182,10 @@ static ssize_t scan_head(void *user, const char *p, size_t n)
 	struct gr_http_head *h = &scan->head;
 	ssize_t len;
 
-	if (scan->conn->idle) {
-		scan->conn->idle = false;
-		scan->until = gr_until(scan->conn->config->header_timeout);
-	}
+	scan->conn->idle = false;
 	len = gr_http_parse_request(h, p, n);
 	if (len == 0 && scan->own == NULL) {
+		scan->until = gr_until(scan->conn->config->header_timeout);
 		scan->own = malloc(h->limits->fields * sizeof(*scan->own));
 		if (scan->own == NULL)
 			return -ENOMEM;
@@ -218,7 +216,7 @@ static void begin_request(struct gr_httpd_conn *c, const struct gr_http_head *h)
 	c->nfields = 0;
 	c->sent = 0;
 	c->to_send = 0;
-	c->began = gr_now();
+	c->began = c->logged ? gr_now() : 0;
 }
 
 /* Answers what was no request. */
@@ -231,7 +229,7 @@ static int refuse(struct gr_httpd_conn *c, int rc)
 	c->nfields = 0;
 	if (rc == GR_TIMEOUT)
 		gr_httpd_send_status(c, 408, NULL);
-	else if (rc < 0 && rc < GR_HTTP_ERROR_END)
+	else if (rc < GR_HTTP_ERROR_END)
 		gr_httpd_send_status(c, gr_http_error_status(rc), gr_http_error_text(rc));
 	return rc;
 }
@@ -303,6 +301,7 @@ static int l_run(lua_State *L)
 		return rc;
 	lua_settop(L, 3);
 	lua_getfenv(L, 1);
+	c->logged = !lua_isnil(L, 3);
 	if (c->config->proxy_protocol && c->turn == 0) {
 		rc = read_proxy(c);
 		if (rc <= 0)

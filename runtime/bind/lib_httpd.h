@@ -66,7 +66,8 @@ struct gr_httpd_conn {
 	int nfields;        /* numbers in GR_HTTPD_FIELDS */
 	int64_t to_send;    /* bytes promised and not sent yet */
 	uint64_t sent;      /* bytes of the body */
-	double began;       /* when the head was complete */
+	bool logged;        /* somebody wants to know about each response … */
+	double began;       /* … and when its request's head was complete */
 	/* heap: what is to be sent, maybe several responses */
 	char *out;
 	size_t out_len, out_cap;

@@ -561,7 +561,12 @@ static struct gr_httpd_conn *check_turn(lua_State *L)
 
 static int fail_read(lua_State *L, int rc)
 {
-	return rc == GR_TOO_LARGE ? gr_net_fail_text(L, rc, "body too large") : gr_lua_fail(L, rc);
+	if (rc >= GR_HTTP_ERROR_END || rc < GR_HTTP_NOT_HTTP)
+		return rc == GR_TOO_LARGE ? gr_net_fail_text(L, rc, "body too large") : gr_lua_fail(L, rc);
+	lua_pushnil(L);
+	lua_pushstring(L, gr_http_error_text(rc));
+	lua_pushliteral(L, "protocol");
+	return 3;
 }
 
 /* Gathers the body up to `max` bytes, all of it if `whole`. Pushes it. Returns 0 or an error. */
