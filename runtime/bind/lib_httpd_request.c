@@ -13,6 +13,7 @@
 #include "http/target.h"
 
 static const char CLASS[] = "grun.http.request";
+static int metatable; /* registry reference: a name costs more to look up */
 
 enum {
 	PIECE = 64 << 10,    /* what a read gives at most, unless it says otherwise */
@@ -36,7 +37,7 @@ void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct g
 	memcpy(r->fields, head->fields, fields);
 	r->head.fields = r->fields;
 	r->bytes = memcpy((char *)r->fields + fields, bytes, len);
-	luaL_getmetatable(L, CLASS);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, metatable);
 	lua_setmetatable(L, -2);
 	lua_pushvalue(L, env);
 	lua_setfenv(L, -2);
@@ -323,7 +324,7 @@ static const struct getter {
 	bool kept; /* made once */
 } getters[] = {
 	{"method", get_method, false},
-	{"path", get_path, true},
+	{"path", get_path, false},
 	{"raw_path", get_raw_path, false},
 	{"query", get_query, true},
 	{"query_string", get_query_string, false},
@@ -678,5 +679,5 @@ void gr_httpd_request_init(lua_State *L)
 	lua_setfield(L, -2, "__newindex");
 	lua_pushcfunction(L, l_request_tostring);
 	lua_setfield(L, -2, "__tostring");
-	lua_pop(L, 1);
+	metatable = luaL_ref(L, LUA_REGISTRYINDEX);
 }

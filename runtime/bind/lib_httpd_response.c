@@ -12,6 +12,7 @@
 #include "http/write.h"
 
 static const char CLASS[] = "grun.http.response";
+static int metatable; /* registry reference */
 
 enum {
 	COPY_MAX = 16 << 10,    /* larger pieces of a body are sent from where they are */
@@ -492,7 +493,7 @@ void gr_httpd_push_response(lua_State *L, struct gr_httpd_conn *c, int env)
 	r->class = CLASS;
 	r->conn = c;
 	r->turn = c->turn;
-	luaL_getmetatable(L, CLASS);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, metatable);
 	lua_setmetatable(L, -2);
 	lua_pushvalue(L, env);
 	lua_setfenv(L, -2);
@@ -694,5 +695,5 @@ void gr_httpd_response_init(lua_State *L)
 		lua_setfield(L, -2, m->name);
 	}
 	lua_setfield(L, -2, "__index");
-	lua_pop(L, 1);
+	metatable = luaL_ref(L, LUA_REGISTRYINDEX);
 }
