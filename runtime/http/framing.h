@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* What the fields of a head mean for the body and the connection; a part of http1.c's parsers. */
+#ifndef GR_HTTP_FRAMING_H
+#define GR_HTTP_FRAMING_H
+
+#include "http/http1.h"
+
+/* Takes note of a field that was just parsed. Returns 1, or an enum gr_http_error. */
+int gr_framing_note(struct gr_http_head *h, const char *buf, const struct gr_http_field *f);
+
+/* Decides once all fields are there. Return `len`, or an enum gr_http_error. */
+ssize_t gr_framing_request(struct gr_http_head *h, ssize_t len);
+ssize_t gr_framing_response(struct gr_http_head *h, ssize_t len, enum gr_http_method method);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* Text of HTTP messages: slices, classes of characters, comparison without case. */
+#ifndef GR_HTTP_TEXT_H
+#define GR_HTTP_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Bytes that somebody else owns, without a NUL at the end. */
+struct gr_slice {
+	const char *p;
+	size_t len;
+};
+
+/* Bits of gr_http_class. */
+enum {
+	GR_CHAR_TOKEN = 1,   /* tchar, RFC 9110 section 5.6.2 */
+	GR_CHAR_VALUE = 2,   /* in a field's value: HTAB, SP, VCHAR, obs-text */
+	GR_CHAR_TARGET = 4,  /* in a request target: VCHAR but '#', and obs-text, which browsers escape and curl does not */
+	GR_CHAR_PATH = 8,    /* the same without '?' */
+	GR_CHAR_HOST = 16,   /* in a host name: letters, digits, "-._~" */
+	GR_CHAR_DIGIT = 32,
+	GR_CHAR_HEX = 64,
+	GR_CHAR_COOKIE = 128, /* cookie-octet, RFC 6265 section 4.1.1 */
+};
+
+extern const uint8_t gr_http_class[256];
+
+static inline bool gr_char_is(char c, int class)
+{
+	return gr_http_class[(unsigned char)c] & class;
+}
+
+/* True if all bytes are of the class; true for none. */
+bool gr_text_all(const char *p, size_t len, int class);
+
+/* The first byte in [p, end) that may not stand in a field's value, or `end`. */
+const char *gr_text_value_end(const char *p, const char *end);
+
+/* 0-15, or -1 when the character is no hexadecimal digit. */
+int gr_hex_digit(char c);
+
+/* True if both are equal but for the case of ASCII letters. `b` is NUL-terminated in the second one. */
+bool gr_text_same(const char *a, const char *b, size_t len);
+bool gr_slice_is(struct gr_slice s, const char *b);
+
+/* Without spaces and tabs around it. */
+struct gr_slice gr_slice_trim(const char *p, size_t len);
+
+/* Decimal digits only, no sign, at most INT64_MAX. Returns it or -1. */
+int64_t gr_text_number(const char *p, size_t len);
+
+#endif

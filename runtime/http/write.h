@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* Heads to be sent, into the caller's buffer: validated, with exactly one framing, or nothing at all. */
+#ifndef GR_HTTP_WRITE_H
+#define GR_HTTP_WRITE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "http/http1.h"
+
+struct gr_http_pair {
+	struct gr_slice name, value;
+};
+
+struct gr_http_response {
+	/* what is known */
+	int status;         /* 100-999 */
+	struct gr_slice reason; /* p == NULL: the standard phrase */
+	const struct gr_http_pair *fields;
+	size_t nfields;
+	const char *date;   /* GR_HTTP_DATE bytes, NULL for none; not sent with 1xx or when `fields` have one */
+	enum gr_http_method method; /* of the request */
+	uint8_t minor;      /* of the request */
+	bool keep_alive;    /* the connection may go on; decided below */
+	int64_t length;     /* bytes of the body, -1: not known */
+
+	/* decided by gr_http_write_response */
+	enum gr_http_body body; /* how the body must be sent; NONE also for HEAD, 204, 304 and 1xx whatever `length` is */
+};
+
+/* Bytes that are always enough for gr_http_write_response. */
+size_t gr_http_response_bound(const struct gr_http_response *r);
+
+/* Writes the head up to and with its empty line. Of `fields`, Content-Length must be the body's, or is its length if
+ * that is not known; "close" in Connection ends keep_alive; "keep-alive" there does not count; Transfer-Encoding is an
+ * error. An unknown length is chunked to HTTP/1.1 and ends with the connection to HTTP/1.0.
+ * Returns the length, sets `body` and `keep_alive` and maybe `length`; or nothing is written: GR_HTTP_BAD_STATUS,
+ * GR_HTTP_BAD_NAME (no token), GR_HTTP_BAD_VALUE (CR, LF, NUL, other controls), GR_HTTP_BAD_FRAMING, GR_HTTP_NO_SPACE. */
+ssize_t gr_http_write_response(struct gr_http_response *r, char *buf, size_t size);
+
+struct gr_http_request {
+	struct gr_slice method; /* a token */
+	struct gr_slice target; /* in its form for the wire */
+	struct gr_slice host;   /* for Host, unless `fields` have one */
+	const struct gr_http_pair *fields;
+	size_t nfields;
+	bool keep_alive; /* false: "Connection: close" is sent */
+	int64_t length;  /* of the body, -1: unknown, which is sent chunked; 0 is sent with methods that have a body */
+
+	enum gr_http_body body; /* decided */
+};
+
+/* The same for a request by a client of HTTP/1.1. Also GR_HTTP_BAD_TARGET and GR_HTTP_BAD_HOST. */
+size_t gr_http_request_bound(const struct gr_http_request *r);
+ssize_t gr_http_write_request(struct gr_http_request *r, char *buf, size_t size);
+
+#endif
