@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* libFuzzer target for heads of requests and responses and for trailers; `make fuzz` runs it. The result must not depend
- * on splits, and what was found must, written down again, be found again. */
+/* libFuzzer target for heads of requests and responses and for trailers; `make fuzz` runs it. The result must not
+ * depend on splits, and what was found must, written down again, be found again. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,14 +75,14 @@ static size_t write_head(const struct parsed *p, int kind, const char *text, cha
 
 	if (kind == REQUEST)
 		n = (size_t)snprintf(out, size, "%.*s %.*s HTTP/1.%d\r\n", (int)h->verb.len, text + h->verb.off,
-		                     (int)h->target.len, text + h->target.off, h->minor);
+				     (int)h->target.len, text + h->target.off, h->minor);
 	else if (kind != TRAILERS)
 		n = (size_t)snprintf(out, size, "HTTP/1.%d %d %.*s\r\n", h->minor, h->status, (int)h->reason.len,
-		                     text + h->reason.off);
+				     text + h->reason.off);
 	for (uint32_t i = 0; i < h->nfields; i++)
 		n += (size_t)snprintf(out + n, size - n, "%.*s:%.*s\r\n", (int)h->fields[i].name.len,
-		                      text + h->fields[i].name.off, (int)h->fields[i].value.len,
-		                      text + h->fields[i].value.off);
+				      text + h->fields[i].name.off, (int)h->fields[i].value.len,
+				      text + h->fields[i].value.off);
 	return n + (size_t)snprintf(out + n, size - n, "\r\n");
 }
 

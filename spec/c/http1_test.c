@@ -22,22 +22,22 @@ static ssize_t parse(struct gr_http_head *h, int kind, const char *buf, size_t l
 static void describe(const struct gr_http_head *h, const char *buf, char *out, size_t size)
 {
 	const struct gr_http_span *spans[] = {&h->verb, &h->target, &h->path,     &h->query,
-	                                      &h->host, &h->reason, &h->protocol, NULL};
+					      &h->host, &h->reason, &h->protocol, NULL};
 	size_t n = (size_t)snprintf(out, size, "%d %d %d %d %d %d%d%d%d %lld", h->status, h->minor, h->method, h->form,
-	                            h->body, h->keep_alive, h->want_continue, h->upgrade, h->https,
-	                            (long long)h->content_length);
+				    h->body, h->keep_alive, h->want_continue, h->upgrade, h->https,
+				    (long long)h->content_length);
 
 	for (int i = 0; spans[i]; i++)
 		n += (size_t)snprintf(out + n, size - n, "|%.*s", (int)spans[i]->len, buf + spans[i]->off);
 	for (uint32_t i = 0; i < h->nfields; i++)
 		n += (size_t)snprintf(out + n, size - n, "|%.*s=%.*s", (int)h->fields[i].name.len,
-		                      buf + h->fields[i].name.off, (int)h->fields[i].value.len,
-		                      buf + h->fields[i].value.off);
+				      buf + h->fields[i].name.off, (int)h->fields[i].value.len,
+				      buf + h->fields[i].value.off);
 }
 
 /* Parses prefixes of the text, each longer by `step` and at another address, until there is a result. */
 static ssize_t parse_split(struct gr_http_head *h, int kind, const char *text, size_t len, size_t first, size_t step,
-                           char *found, size_t size)
+			   char *found, size_t size)
 {
 	ssize_t rc = 0;
 
@@ -89,35 +89,39 @@ static void test_good_requests(void)
 		{"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "/", "", "a", GR_METHOD_GET, GR_FORM_ORIGIN, 1, 0, true, -1},
 		{"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "/", "", "a", GR_METHOD_GET, 0, 1, 0, true, -1},
 		{"GET / HTTP/1.0\r\n\r\n", "/", "", "", GR_METHOD_GET, 0, 0, 0, false, -1},
-		{"GET /a?b=c?d HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", "/a", "b=c?d", "", GR_METHOD_GET, 0, 0, 0, true,
-	         -1},
-		{"GET /? HTTP/1.9\r\nhost:a:80 \r\nconnection: x, CLOSE\r\n\r\n", "/", "", "a:80", GR_METHOD_GET, 0, 1, 0, false,
-	         -1},
+		{"GET /a?b=c?d HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", "/a", "b=c?d", "", GR_METHOD_GET, 0, 0, 0,
+		 true, -1},
+		{"GET /? HTTP/1.9\r\nhost:a:80 \r\nconnection: x, CLOSE\r\n\r\n", "/", "", "a:80", GR_METHOD_GET, 0, 1,
+		 0, false, -1},
 		{"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nConnection: ,close,\r\n\r\n", "/", "", "a",
-	         GR_METHOD_GET, 0, 1, 0, false, -1},
-		{"POST /\xc3\xa4 HTTP/1.1\r\nHost:\t[::1]:80\t\r\nContent-Length: 5\r\n\r\n", "/\xc3\xa4", "", "[::1]:80",
-	         GR_METHOD_POST, 0, 1, GR_BODY_LENGTH, true, 5},
-		{"PUT /x HTTP/1.1\r\nHost: a\r\ncontent-LENGTH: 9223372036854775807\r\n\r\n", "/x", "", "a", GR_METHOD_PUT, 0,
-	         1, GR_BODY_LENGTH, true, INT64_MAX},
-		{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 000\r\n\r\n", "/", "", "a", GR_METHOD_POST, 0, 1, 0, true, 0},
-		{"PATCH / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked \r\n\r\n", "/", "", "a", GR_METHOD_PATCH, 0, 1,
-	         GR_BODY_CHUNKED, true, -1},
+		 GR_METHOD_GET, 0, 1, 0, false, -1},
+		{"POST /\xc3\xa4 HTTP/1.1\r\nHost:\t[::1]:80\t\r\nContent-Length: 5\r\n\r\n", "/\xc3\xa4", "",
+		 "[::1]:80", GR_METHOD_POST, 0, 1, GR_BODY_LENGTH, true, 5},
+		{"PUT /x HTTP/1.1\r\nHost: a\r\ncontent-LENGTH: 9223372036854775807\r\n\r\n", "/x", "", "a",
+		 GR_METHOD_PUT, 0, 1, GR_BODY_LENGTH, true, INT64_MAX},
+		{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 000\r\n\r\n", "/", "", "a", GR_METHOD_POST, 0, 1, 0,
+		 true, 0},
+		{"PATCH / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked \r\n\r\n", "/", "", "a", GR_METHOD_PATCH, 0,
+		 1, GR_BODY_CHUNKED, true, -1},
 		{"DELETE http://b.example:8080/p?q HTTP/1.1\r\nHost: a\r\n\r\n", "/p", "q", "b.example:8080",
-	         GR_METHOD_DELETE, GR_FORM_ABSOLUTE, 1, 0, true, -1},
-		{"GET HTTP://b HTTP/1.1\r\nHost: a\r\n\r\n", "", "", "b", GR_METHOD_GET, GR_FORM_ABSOLUTE, 1, 0, true, -1},
-		{"GET https://b?x/y HTTP/1.1\r\nHost: a\r\n\r\n", "", "x/y", "b", GR_METHOD_GET, GR_FORM_ABSOLUTE, 1, 0, true,
-	         -1},
-		{"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n", "*", "", "", GR_METHOD_OPTIONS, GR_FORM_ASTERISK, 1, 0, true, -1},
-		{"CONNECT b:443 HTTP/1.1\r\nHost: b:443\r\n\r\n", "", "", "b:443", GR_METHOD_CONNECT, GR_FORM_AUTHORITY, 1, 0,
-	         true, -1},
-		{"CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: b\r\n\r\n", "", "", "[2001:db8::1]:443", GR_METHOD_CONNECT,
-	         GR_FORM_AUTHORITY, 1, 0, true, -1},
+		 GR_METHOD_DELETE, GR_FORM_ABSOLUTE, 1, 0, true, -1},
+		{"GET HTTP://b HTTP/1.1\r\nHost: a\r\n\r\n", "", "", "b", GR_METHOD_GET, GR_FORM_ABSOLUTE, 1, 0, true,
+		 -1},
+		{"GET https://b?x/y HTTP/1.1\r\nHost: a\r\n\r\n", "", "x/y", "b", GR_METHOD_GET, GR_FORM_ABSOLUTE, 1, 0,
+		 true, -1},
+		{"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n", "*", "", "", GR_METHOD_OPTIONS, GR_FORM_ASTERISK, 1, 0, true,
+		 -1},
+		{"CONNECT b:443 HTTP/1.1\r\nHost: b:443\r\n\r\n", "", "", "b:443", GR_METHOD_CONNECT, GR_FORM_AUTHORITY,
+		 1, 0, true, -1},
+		{"CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: b\r\n\r\n", "", "", "[2001:db8::1]:443",
+		 GR_METHOD_CONNECT, GR_FORM_AUTHORITY, 1, 0, true, -1},
 		{"get / HTTP/1.1\r\nHost: a\r\n\r\n", "/", "", "a", GR_METHOD_OTHER, 0, 1, 0, true, -1},
-		{"M-SEARCH / HTTP/1.1\r\nHost: a\r\nX:\r\nY:\ta\tb \t\r\nZ: \xff\r\n\r\n", "/", "", "a", GR_METHOD_OTHER, 0, 1,
-	         0, true, -1},
-		{"HEAD //a/../b HTTP/1.1\r\nHost: my_host.\r\n\r\n", "//a/../b", "", "my_host.", GR_METHOD_HEAD, 0, 1, 0, true,
-	         -1},
-		{"TRACE / HTTP/1.0\r\nConnection: close, keep-alive\r\n\r\n", "/", "", "", GR_METHOD_TRACE, 0, 0, 0, false, -1},
+		{"M-SEARCH / HTTP/1.1\r\nHost: a\r\nX:\r\nY:\ta\tb \t\r\nZ: \xff\r\n\r\n", "/", "", "a",
+		 GR_METHOD_OTHER, 0, 1, 0, true, -1},
+		{"HEAD //a/../b HTTP/1.1\r\nHost: my_host.\r\n\r\n", "//a/../b", "", "my_host.", GR_METHOD_HEAD, 0, 1,
+		 0, true, -1},
+		{"TRACE / HTTP/1.0\r\nConnection: close, keep-alive\r\n\r\n", "/", "", "", GR_METHOD_TRACE, 0, 0, 0,
+		 false, -1},
 	};
 	bool good = true;
 
@@ -138,20 +142,23 @@ static void test_good_requests(void)
 
 static void test_request_details(void)
 {
-	static const char text[] = "GET /x HTTP/1.1\r\nHost: a\r\nCookie: 1\r\nUpgrade: websocket\r\nConnection: keep-alive, "
-	                           "Upgrade\r\ncookie:  2 \r\nEmpty: \t \r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n"
-	                           "GET / HTTP/1.1\r\n";
+	static const char text[] =
+		"GET /x HTTP/1.1\r\nHost: a\r\nCookie: 1\r\nUpgrade: websocket\r\nConnection: keep-alive, "
+		"Upgrade\r\ncookie:  2 \r\nEmpty: \t \r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n"
+		"GET / HTTP/1.1\r\n";
 	struct gr_http_head h;
 	ssize_t rc = parse_all(&h, REQUEST, TEXT(text));
 	int first = gr_http_find(&h, text, "COOKIE", 6, 0);
 
-	check(rc == (ssize_t)(sizeof(text) - 1 - strlen("GET / HTTP/1.1\r\n")), "requests: what follows a head is left");
+	check(rc == (ssize_t)(sizeof(text) - 1 - strlen("GET / HTTP/1.1\r\n")),
+	      "requests: what follows a head is left");
 	check(h.upgrade && span_is(text, h.protocol, "websocket"), "requests: upgrade");
 	check(h.want_continue, "requests: expect");
 	check(span_is(text, h.verb, "GET") && span_is(text, h.target, "/x"), "requests: method and target as written");
 	check(first == 1 && span_is(text, h.fields[1].value, "1"), "find: first of a name, in any case");
 	check(gr_http_find(&h, text, "cookie", 6, 2) == 4 && span_is(text, h.fields[4].value, "2"), "find: the next");
-	check(gr_http_find(&h, text, "cookie", 6, 5) == -1 && gr_http_find(&h, text, "cooki", 5, 0) == -1, "find: none");
+	check(gr_http_find(&h, text, "cookie", 6, 5) == -1 && gr_http_find(&h, text, "cooki", 5, 0) == -1,
+	      "find: none");
 	check(h.nfields == 8 && h.fields[5].value.len == 0, "requests: an empty value");
 }
 
@@ -165,7 +172,8 @@ static void test_request_options(void)
 		{"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n", false, false},
 		{"GET / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n", false, false},
 		{"GET / HTTP/1.0\r\nExpect: cake\r\n\r\n", false, false},
-		{"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n", true, false},
+		{"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n", true,
+		 false},
 		{"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n\r\n", false, false},
 		{"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n", false, false},
 		{"GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", false, false},
@@ -177,7 +185,7 @@ static void test_request_options(void)
 		struct gr_http_head h;
 		size_t len = strlen(cases[i].text);
 		bool same = parse_all(&h, REQUEST, cases[i].text, len) > 0 && h.upgrade == cases[i].upgrade &&
-		            h.want_continue == cases[i].want_continue;
+			    h.want_continue == cases[i].want_continue;
 
 		good = row(same, cases[i].text, len) && good;
 	}
@@ -290,9 +298,13 @@ static void test_bad_fields(void)
 		{TEXT("GET / HTTP/1.1\r\n Host: a\r\n\r\n"), GR_HTTP_FOLDED},
 		{TEXT(GET11 " \r\n\r\n"), GR_HTTP_FOLDED},
 		{TEXT(GET11 "A: b\0\r\n\r\n"), GR_HTTP_BAD_VALUE},
-		{TEXT(GET11 "A: b\x01" "c\r\n\r\n"), GR_HTTP_BAD_VALUE},
+		{TEXT(GET11 "A: b\x01"
+			    "c\r\n\r\n"),
+		 GR_HTTP_BAD_VALUE},
 		{TEXT(GET11 "A: b\x7f\r\n\r\n"), GR_HTTP_BAD_VALUE},
-		{TEXT(GET11 "A: 1234567\x0b" "89\r\n\r\n"), GR_HTTP_BAD_VALUE},
+		{TEXT(GET11 "A: 1234567\x0b"
+			    "89\r\n\r\n"),
+		 GR_HTTP_BAD_VALUE},
 		{TEXT(GET11 "A: b\n\r\n"), GR_HTTP_LINE_END},
 		{TEXT(GET11 "A: b\rc\r\n\r\n"), GR_HTTP_LINE_END},
 		{TEXT(GET11 "A: b\r\r\n\r\n"), GR_HTTP_LINE_END},
@@ -338,7 +350,9 @@ static void test_smuggling(void)
 		{TEXT(POST11 "Transfer-Encoding: chunked;q=1\r\n\r\n"), GR_HTTP_BAD_CODING},
 		{TEXT(POST11 "Transfer-Encoding: chunked,\r\n\r\n"), GR_HTTP_BAD_CODING},
 		{TEXT(POST11 "Transfer-Encoding:\r\n\r\n"), GR_HTTP_BAD_CODING},
-		{TEXT(POST11 "Transfer-Encoding: \x0b" "chunked\r\n\r\n"), GR_HTTP_BAD_VALUE},
+		{TEXT(POST11 "Transfer-Encoding: \x0b"
+			     "chunked\r\n\r\n"),
+		 GR_HTTP_BAD_VALUE},
 		{TEXT(POST11 "Transfer-Encoding : chunked\r\n\r\n"), GR_HTTP_SPACE_COLON},
 		{TEXT(POST11 "X: y\r\n Transfer-Encoding: chunked\r\n\r\n"), GR_HTTP_FOLDED},
 		{TEXT(POST11 "X: y\rTransfer-Encoding: chunked\r\n\r\n"), GR_HTTP_LINE_END},
@@ -364,7 +378,8 @@ static void test_smuggling(void)
 
 /* ---- Limits ---- */
 
-static ssize_t parse_repeated(int kind, const char *before, const char *piece, int times, const char *after, size_t step)
+static ssize_t parse_repeated(int kind, const char *before, const char *piece, int times, const char *after,
+			      size_t step)
 {
 	size_t len = strlen(before) + strlen(piece) * (size_t)times + strlen(after), n = 0;
 	char *text = malloc(len + 1);
@@ -400,16 +415,20 @@ static void test_limits(void)
 		good = good && parse_repeated(REQUEST, "GET /", "a", spare_line + 1, line, step) == GR_HTTP_LONG_LINE;
 		good = good && parse_repeated(REQUEST, "GET /", "a", 9000, "", step) == GR_HTTP_LONG_LINE;
 		good = good && parse_repeated(REQUEST, "", "A", 9000, "", step) == GR_HTTP_LONG_LINE;
-		good = good && parse_repeated(REQUEST, "GET / HTTP/1.0\r\na: ", "a", spare_block, "\r\n\r\n", step) == 1;
-		good = good && parse_repeated(REQUEST, "GET / HTTP/1.0\r\na: ", "a", spare_block + 1, "\r\n\r\n", step) ==
-		                       GR_HTTP_LONG_BLOCK;
-		good = good && parse_repeated(REQUEST, "GET / HTTP/1.0\r\na: ", "a", 17000, "", step) == GR_HTTP_LONG_BLOCK;
+		good = good &&
+		       parse_repeated(REQUEST, "GET / HTTP/1.0\r\na: ", "a", spare_block, "\r\n\r\n", step) == 1;
+		good = good && parse_repeated(REQUEST, "GET / HTTP/1.0\r\na: ", "a", spare_block + 1, "\r\n\r\n",
+					      step) == GR_HTTP_LONG_BLOCK;
+		good = good &&
+		       parse_repeated(REQUEST, "GET / HTTP/1.0\r\na: ", "a", 17000, "", step) == GR_HTTP_LONG_BLOCK;
 		good = good && parse_repeated(REQUEST, head, "a:b\r\n", 100, "\r\n", step) == 1;
 		good = good && parse_repeated(REQUEST, head, "a:b\r\n", 101, "\r\n", step) == GR_HTTP_MANY_FIELDS;
 		good = good && parse_repeated(TRAILERS, "a: ", "a", spare_block, "\r\n\r\n", step) == 1;
-		good = good && parse_repeated(TRAILERS, "a: ", "a", spare_block + 1, "\r\n\r\n", step) == GR_HTTP_LONG_BLOCK;
+		good = good &&
+		       parse_repeated(TRAILERS, "a: ", "a", spare_block + 1, "\r\n\r\n", step) == GR_HTTP_LONG_BLOCK;
 		good = good && parse_repeated(TRAILERS, "", "a:b\r\n", 101, "\r\n", step) == GR_HTTP_MANY_FIELDS;
-		good = good && parse_repeated(GR_METHOD_GET, "HTTP/1.1 200 ", "a", 9000, "\r\n\r\n", step) == GR_HTTP_LONG_LINE;
+		good = good &&
+		       parse_repeated(GR_METHOD_GET, "HTTP/1.1 200 ", "a", 9000, "\r\n\r\n", step) == GR_HTTP_LONG_LINE;
 	}
 	check(good, "limits: line, block and number of fields, at many splits");
 }
@@ -427,25 +446,25 @@ static void test_good_responses(void)
 		{"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", "", GR_METHOD_GET, 200, GR_BODY_NONE, true},
 		{"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", "", GR_METHOD_GET, 200, GR_BODY_NONE, true},
 		{"HTTP/1.1 299 a\tb \xe4\r\nTransfer-Encoding: chunked\r\n\r\n", "a\tb \xe4", GR_METHOD_GET, 299,
-	         GR_BODY_CHUNKED, true},
+		 GR_BODY_CHUNKED, true},
 		{"HTTP/1.1 200 OK\r\n\r\n", "OK", GR_METHOD_GET, 200, GR_BODY_CLOSE, false},
 		{"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n", "OK", GR_METHOD_GET, 200,
-	         GR_BODY_LENGTH, false},
+		 GR_BODY_LENGTH, false},
 		{"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n", "OK", GR_METHOD_GET, 200, GR_BODY_LENGTH, false},
 		{"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\n", "OK", GR_METHOD_GET, 200,
-	         GR_BODY_LENGTH, true},
+		 GR_BODY_LENGTH, true},
 		{"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n", "OK", GR_METHOD_GET, 200, GR_BODY_CLOSE, false},
 		{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "OK", GR_METHOD_HEAD, 200, GR_BODY_NONE, true},
 		{"HTTP/1.1 200 OK\r\n\r\n", "OK", GR_METHOD_HEAD, 200, GR_BODY_NONE, true},
 		{"HTTP/1.1 204 No Content\r\n\r\n", "No Content", GR_METHOD_GET, 204, GR_BODY_NONE, true},
-		{"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", "Not Modified", GR_METHOD_GET, 304, GR_BODY_NONE,
-	         true},
+		{"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", "Not Modified", GR_METHOD_GET, 304,
+		 GR_BODY_NONE, true},
 		{"HTTP/1.1 100 Continue\r\n\r\n", "Continue", GR_METHOD_GET, 100, GR_BODY_NONE, true},
 		{"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", "Early Hints", GR_METHOD_GET, 103, GR_BODY_NONE, true},
-		{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "OK", GR_METHOD_CONNECT, 200,
-	         GR_BODY_NONE, false},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "OK", GR_METHOD_CONNECT,
+		 200, GR_BODY_NONE, false},
 		{"HTTP/1.1 404 No\r\nContent-Length: 5\r\nHost: a/b\r\nHost: c\r\nExpect: cake\r\n\r\n", "No",
-	         GR_METHOD_CONNECT, 404, GR_BODY_LENGTH, true},
+		 GR_METHOD_CONNECT, 404, GR_BODY_LENGTH, true},
 	};
 	bool good = true;
 
@@ -453,8 +472,9 @@ static void test_good_responses(void)
 		const char *t = cases[i].text;
 		size_t len = strlen(t);
 		struct gr_http_head h;
-		bool same = parse_all(&h, cases[i].method, t, len) == (ssize_t)len && span_is(t, h.reason, cases[i].reason) &&
-		            h.status == cases[i].status && h.body == cases[i].body && h.keep_alive == cases[i].keep_alive;
+		bool same = parse_all(&h, cases[i].method, t, len) == (ssize_t)len &&
+			    span_is(t, h.reason, cases[i].reason) && h.status == cases[i].status &&
+			    h.body == cases[i].body && h.keep_alive == cases[i].keep_alive;
 
 		good = row(same, t, len) && good;
 	}
@@ -467,7 +487,8 @@ static void test_upgrade_response(void)
 	static const char no[] = "HTTP/1.1 200 OK\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 0\r\n\r\n";
 	struct gr_http_head h;
 
-	check(parse_all(&h, GR_METHOD_GET, TEXT(text)) == (ssize_t)sizeof(text) - 2 && h.upgrade, "responses: 101 upgrades");
+	check(parse_all(&h, GR_METHOD_GET, TEXT(text)) == (ssize_t)sizeof(text) - 2 && h.upgrade,
+	      "responses: 101 upgrades");
 	check(parse_all(&h, GR_METHOD_GET, TEXT(no)) > 0 && !h.upgrade, "responses: 200 does not upgrade");
 }
 
@@ -494,7 +515,8 @@ static void test_bad_responses(void)
 		{TEXT("HTTP/1.1 200 O\0K\r\n\r\n"), GR_HTTP_BAD_VALUE},
 		{TEXT("HTTP/1.1 200 OK\r\nA : b\r\n\r\n"), GR_HTTP_SPACE_COLON},
 		{TEXT("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n"), GR_HTTP_FOLDED},
-		{TEXT("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"), GR_HTTP_TWO_FRAMINGS},
+		{TEXT("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
+		 GR_HTTP_TWO_FRAMINGS},
 		{TEXT("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n"), GR_HTTP_BAD_LENGTH},
 		{TEXT("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"), GR_HTTP_BAD_LENGTH},
 		{TEXT("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"), GR_HTTP_BAD_CODING},
@@ -523,7 +545,8 @@ static void test_trailers(void)
 
 	check(parse_all(&h, TRAILERS, TEXT("\r\n")) == 2 && h.nfields == 0, "trailers: none");
 	check(parse_all(&h, TRAILERS, TEXT(text)) == (ssize_t)sizeof(text) - 4 && h.nfields == 3 &&
-	              h.content_length == -1 && h.host.len == 0, "trailers: fields that frame mean nothing");
+		      h.content_length == -1 && h.host.len == 0,
+	      "trailers: fields that frame mean nothing");
 	check_bad(cases, sizeof(cases) / sizeof(cases[0]), TRAILERS, "trailers: bad ones, at every split");
 }
 
@@ -538,13 +561,18 @@ static void test_errors(void)
 	}
 	check(good, "errors: each has a text and a status");
 	check(gr_http_error_status(GR_HTTP_LONG_LINE) == 414 && gr_http_error_status(GR_HTTP_LONG_BLOCK) == 431 &&
-	              gr_http_error_status(GR_HTTP_MANY_FIELDS) == 431 && gr_http_error_status(GR_HTTP_BAD_VERSION) == 505 &&
-	              gr_http_error_status(GR_HTTP_BAD_EXPECT) == 417 && gr_http_error_status(GR_HTTP_BAD_LINE) == 400 &&
-	              gr_http_error_status(-1) == 500, "errors: their status");
-	check(strcmp(gr_http_reason(404), "Not Found") == 0 && strcmp(gr_http_reason(101), "Switching Protocols") == 0 &&
-	              strcmp(gr_http_reason(431), "Request Header Fields Too Large") == 0 && *gr_http_reason(499) == '\0' &&
-	              strcmp(gr_http_reason(511), "Network Authentication Required") == 0 && *gr_http_reason(427) == '\0' &&
-	              *gr_http_reason(99) == '\0' && *gr_http_reason(600) == '\0' && *gr_http_reason(306) == '\0',
+		      gr_http_error_status(GR_HTTP_MANY_FIELDS) == 431 &&
+		      gr_http_error_status(GR_HTTP_BAD_VERSION) == 505 &&
+		      gr_http_error_status(GR_HTTP_BAD_EXPECT) == 417 &&
+		      gr_http_error_status(GR_HTTP_BAD_LINE) == 400 && gr_http_error_status(-1) == 500,
+	      "errors: their status");
+	check(strcmp(gr_http_reason(404), "Not Found") == 0 &&
+		      strcmp(gr_http_reason(101), "Switching Protocols") == 0 &&
+		      strcmp(gr_http_reason(431), "Request Header Fields Too Large") == 0 &&
+		      *gr_http_reason(499) == '\0' &&
+		      strcmp(gr_http_reason(511), "Network Authentication Required") == 0 &&
+		      *gr_http_reason(427) == '\0' && *gr_http_reason(99) == '\0' && *gr_http_reason(600) == '\0' &&
+		      *gr_http_reason(306) == '\0',
 	      "reason phrases");
 }
 
