@@ -15,7 +15,8 @@ struct gr_range {
 enum { GR_RANGE_NONE = -1 }; /* no byte of the body was asked for: status 416 */
 
 /* Parses a Range field for a body of `size` bytes. Returns the number of ranges that have bytes, in the order asked
- * for; 0 if the field does not count (another unit, malformed, more than `max` ranges): send the whole; or GR_RANGE_NONE. */
+ * for; 0 if the field does not count (another unit, malformed, more than `max` ranges): send the whole; or
+ * GR_RANGE_NONE. */
 int gr_range_parse(struct gr_slice value, int64_t size, struct gr_range *out, int max);
 
 /* True if the list of If-Match or If-None-Match is "*" or has the tag, which is `"x"` or `W/"x"`. `weak`: W/ does not

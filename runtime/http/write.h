@@ -27,8 +27,7 @@ struct gr_http_response {
 	int64_t length;             /* bytes of the body, -1: not known */
 
 	/* decided by gr_http_write_response */
-	enum gr_http_body
-		body; /* how the body must be sent; NONE also for HEAD, 204, 304 and 1xx whatever `length` is */
+	enum gr_http_body body; /* how it must be sent; NONE also for HEAD, 204, 304 and 1xx whatever `length` is */
 };
 
 /* Bytes that are always enough for gr_http_write_response. */

@@ -64,20 +64,19 @@ static void decode_in_place(struct result *r, const char *text, size_t len, size
 
 static void check_again(const struct result *r)
 {
-	char text[4096 + GR_CHUNK_HEAD_MAX + 8];
+	static char text[4096 + GR_CHUNK_HEAD_MAX + 8];
+	static struct result again;
 	size_t n = 0;
-	struct result again;
 
 	if (r->len > 0) {
 		n = gr_chunk_head(text, r->len);
 		memcpy(text + n, r->data, r->len);
 		n += r->len;
-		memcpy(text + n, "\r\n", 2);
-		n += 2;
 	}
-	memcpy(text + n, "0\r\n", 3);
-	decode(&again, text, n + 3, n + 3);
-	if (again.rc != 1 || again.used != n + 3 || again.len != r->len || memcmp(again.data, r->data, r->len) != 0)
+	strcpy(text + n, r->len > 0 ? "\r\n0\r\n" : "0\r\n");
+	n += strlen(text + n);
+	decode(&again, text, n, n);
+	if (again.rc != 1 || again.used != n || again.len != r->len || memcmp(again.data, r->data, r->len) != 0)
 		abort();
 }
 

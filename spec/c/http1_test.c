@@ -382,16 +382,16 @@ static ssize_t parse_repeated(int kind, const char *before, const char *piece, i
 			      size_t step)
 {
 	size_t len = strlen(before) + strlen(piece) * (size_t)times + strlen(after), n = 0;
-	char *text = malloc(len + 1);
+	char *text = malloc(len + 1), *to;
 	struct gr_http_head h;
 	ssize_t rc = 0;
 
 	if (text == NULL)
 		abort();
-	strcpy(text, before);
+	to = stpcpy(text, before);
 	for (int i = 0; i < times; i++)
-		memcpy(text + strlen(before) + strlen(piece) * (size_t)i, piece, strlen(piece));
-	strcpy(text + len - strlen(after), after);
+		to = stpcpy(to, piece);
+	strcpy(to, after);
 	gr_http_head_init(&h, fields, &gr_http_limits);
 	while (rc == 0 && n < len) {
 		n = n + step < len ? n + step : len;

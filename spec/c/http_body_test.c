@@ -134,13 +134,10 @@ static void test_chunked(void)
 /* A chunk of one byte with `ext` bytes of extension. */
 static size_t put_chunk(char *out, size_t ext)
 {
-	size_t n = 0;
-
-	out[n++] = '1';
-	memset(out + n, ';', ext);
-	n += ext;
-	memcpy(out + n, "\r\nx\r\n", 5);
-	return n + 5;
+	out[0] = '1';
+	memset(out + 1, ';', ext);
+	strcpy(out + 1 + ext, "\r\nx\r\n");
+	return strlen(out);
 }
 
 static void test_chunk_extensions(void)

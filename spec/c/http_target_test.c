@@ -256,7 +256,7 @@ static void test_proxy_unix(void)
 	char text[16 + 216] = V2 "\x21\x31\0\xd8/from", at[GR_ADDR_TEXT];
 	struct gr_proxy proxy;
 
-	memcpy(text + 16 + 108, "/to", 3);
+	strcpy(text + 16 + 108, "/to");
 	check(gr_proxy_parse(&proxy, text, sizeof(text)) == sizeof(text) && !proxy.local &&
 		      gr_addr_format(&proxy.to, GR_SCHEME_UNIX, at) == 8 && strcmp(at, "unix:/to") == 0,
 	      "proxy protocol: unix sockets");
