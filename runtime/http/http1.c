@@ -337,7 +337,7 @@ static ssize_t stopped(struct gr_http_head *h, const char *buf, size_t len, int 
 		return GR_HTTP_LONG_BLOCK;
 	if (lf)
 		return rc < 0 ? rc : GR_HTTP_BAD_LINE;
-	h->seen = len > h->line ? (uint32_t)len : 0;
+	h->seen = (uint32_t)len;
 	return 0;
 }
 

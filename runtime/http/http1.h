@@ -61,7 +61,7 @@ enum gr_http_body {
 struct gr_http_head {
 	/* where the parser goes on: its own */
 	uint32_t line;  /* start of the line that is not parsed yet */
-	uint32_t seen;  /* no LF stands between `line` and here; 0: nothing was looked at */
+	uint32_t seen;  /* no LF stands between `line` and here; 0: nothing was looked at yet */
 	uint32_t block; /* start of the fields */
 	bool in_block;  /* the first line is parsed */
 	uint8_t noted;  /* bits of framing.c */

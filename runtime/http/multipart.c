@@ -111,7 +111,7 @@ static int scan_behind(struct gr_multipart *m, const char *p, size_t len, size_t
 		*used = 2;
 		return p[1] == '-' ? GR_MULTIPART_END : GR_HTTP_BAD_MULTIPART;
 	}
-	while (n < len && n <= GR_PART_PADDING && (p[n] == ' ' || p[n] == '\t'))
+	while (n < len && (p[n] == ' ' || p[n] == '\t'))
 		n++;
 	if (n > GR_PART_PADDING || (n < len && p[n] != '\r') || (n + 1 < len && p[n + 1] != '\n'))
 		return GR_HTTP_BAD_MULTIPART;

@@ -421,6 +421,11 @@ static void test_limits(void)
 					      step) == GR_HTTP_LONG_BLOCK;
 		good = good &&
 		       parse_repeated(REQUEST, "GET / HTTP/1.0\r\na: ", "a", 17000, "", step) == GR_HTTP_LONG_BLOCK;
+		good = good && parse_repeated(REQUEST, "GET / HTTP/1.0\r\na", "a", 16383, "", step) == 0;
+		good = good &&
+		       parse_repeated(REQUEST, "GET / HTTP/1.0\r\na", "a", 16384, "", step) == GR_HTTP_LONG_BLOCK;
+		good = good && parse_repeated(REQUEST, "", "A", 8192, "", step) == 0;
+		good = good && parse_repeated(REQUEST, "", "A", 8193, "", step) == GR_HTTP_LONG_LINE;
 		good = good && parse_repeated(REQUEST, head, "a:b\r\n", 100, "\r\n", step) == 1;
 		good = good && parse_repeated(REQUEST, head, "a:b\r\n", 101, "\r\n", step) == GR_HTTP_MANY_FIELDS;
 		good = good && parse_repeated(TRAILERS, "a: ", "a", spare_block, "\r\n\r\n", step) == 1;

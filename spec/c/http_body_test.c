@@ -342,6 +342,8 @@ static void test_multipart_look_behind(void)
 	      "multipart: only what may be a delimiter is held back");
 	check(gr_multipart_next(&m, data + 6, 4, &used, &piece) == GR_PART_MORE && used == 0,
 	      "multipart: until it is clear");
+	check(gr_multipart_next(&m, TEXT("\r\n-x"), &used, &piece) == GR_PART_DATA && used == 4,
+	      "multipart: a line's end that begins none is handed on");
 }
 
 static void test_boundaries(void)

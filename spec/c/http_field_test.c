@@ -75,7 +75,7 @@ static void test_text(void)
 		      gr_text_number(TEXT("9223372036854775807")) == INT64_MAX,
 	      "text: numbers");
 	check(gr_text_number("", 0) < 0 && gr_text_number("1a", 2) < 0 && gr_text_number("-1", 2) < 0 &&
-		      gr_text_number(" 1", 2) < 0 && gr_text_number(TEXT("9223372036854775808")) < 0 &&
+		      gr_text_number(" 1", 2) < 0 && gr_text_number(TEXT("9223372036854775808")) == -1 &&
 		      gr_text_number(TEXT("99999999999999999999")) < 0,
 	      "text: what is no number");
 }
@@ -476,7 +476,7 @@ static bool formats(struct gr_cookie c, const char *expected)
 	bool fits = n > 0 && is_text((struct gr_slice){text, (size_t)n}, expected);
 
 	for (size_t size = 0; size < strlen(expected); size++) {
-		char *less = malloc(size + 1);
+		char *less = malloc(size > 0 ? size : 1);
 
 		fits = fits && gr_cookie_format(&c, less, size) == GR_HTTP_NO_SPACE;
 		free(less);

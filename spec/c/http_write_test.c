@@ -444,6 +444,7 @@ static void test_utf8(void)
 		{TEXT("\xe2\x82(")},
 		{TEXT("abcdefgh\xc3\xa4\x80zzzzzzzz")},
 		{TEXT("\xc3\xc3\xa4")},
+		{TEXT("\xc3zzzzzzzz\xa4")},
 		{TEXT("\xc3")},
 		{TEXT("\xe2\x82")},
 		{TEXT("\xf0\x9f\x98")},
