@@ -9,8 +9,8 @@
 #include "http/error.h"
 
 enum {
-	GR_CHUNK_EXT_MAX = 256,             /* bytes of extensions of one chunk, with the first ";" */
-	GR_CHUNK_EXT_TOTAL = 16 * 1024,     /* of all chunks of a body */
+	GR_CHUNK_EXT_MAX = 256,                       /* bytes of extensions of one chunk, with the first ";" */
+	GR_CHUNK_EXT_TOTAL = 16 * 1024,               /* of all chunks of a body */
 	GR_CHUNK_HEAD_MAX = 2 * sizeof(uint64_t) + 2, /* bytes gr_chunk_head writes */
 };
 

@@ -105,7 +105,7 @@ bool gr_etag_match(struct gr_slice list, struct gr_slice etag, bool weak)
 /* ---- Conditions. ---- */
 
 bool gr_not_modified(struct gr_slice if_none_match, struct gr_slice if_modified_since, struct gr_slice etag,
-                     int64_t mtime, int64_t now)
+		     int64_t mtime, int64_t now)
 {
 	int64_t since;
 

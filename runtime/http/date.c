@@ -8,8 +8,7 @@
 
 static const char days[] = "SunMonTueWedThuFriSat";
 static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-static const char *const long_days[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
-                                        "Thursday", "Friday", "Saturday"};
+static const char *const long_days[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
 
 enum { DAY = 24 * 60 * 60 };
 
@@ -168,7 +167,8 @@ static bool is_valid(const struct date *d)
 {
 	static const char lengths[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 
-	if (d->year < 1 || d->day < 1 || d->day > lengths[d->month] || (d->month == 1 && d->day == 29 && !is_leap(d->year)))
+	if (d->year < 1 || d->day < 1 || d->day > lengths[d->month] ||
+	    (d->month == 1 && d->day == 29 && !is_leap(d->year)))
 		return false;
 	return d->hour < 24 && d->minute < 60 && d->second <= 60;
 }
@@ -176,7 +176,9 @@ static bool is_valid(const struct date *d)
 bool gr_http_date_parse(const char *p, size_t len, int64_t now, int64_t *time)
 {
 	static const char *const formats[] = {
-		"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y",
+		"%a, %d %b %Y %H:%M:%S GMT",
+		"%A, %d-%b-%y %H:%M:%S GMT",
+		"%a %b %e %H:%M:%S %Y",
 		"%a, %d-%b-%Y %H:%M:%S GMT",
 	};
 	struct date d = {0};
@@ -186,7 +188,7 @@ bool gr_http_date_parse(const char *p, size_t len, int64_t now, int64_t *time)
 		i++;
 	if (i == 4 || !is_valid(&d))
 		return false;
-	*time = (march(d.year - (d.month < 2)) + days_before((d.month + 10) % 12) + d.day - 1) * DAY +
-	        d.hour * 3600 + d.minute * 60 + d.second;
+	*time = (march(d.year - (d.month < 2)) + days_before((d.month + 10) % 12) + d.day - 1) * DAY + d.hour * 3600 +
+		d.minute * 60 + d.second;
 	return true;
 }

@@ -9,7 +9,7 @@
 
 enum { GR_HTTP_DATE = 29 }; /* bytes of "Sun, 06 Nov 1994 08:49:37 GMT" */
 
-/* Writes GR_HTTP_DATE bytes and no NUL. `time` is in seconds since 1970; years outside 1-9999 are moved to the border. */
+/* Writes GR_HTTP_DATE bytes and no NUL. `time` is in seconds since 1970, moved into the years 1-9999. */
 void gr_http_date_format(int64_t time, char *out);
 
 /* Parses the preferred format, the obsolete one of RFC 850 (also with four digits of the year, as cookies have it), and

@@ -32,12 +32,12 @@ enum gr_http_error {
 	GR_HTTP_LONG_CHUNK_EXT,
 	GR_HTTP_BAD_MULTIPART,
 	GR_HTTP_MANY_PARTS,
-	GR_HTTP_BAD_ESCAPE,   /* "%" without two hexadecimal digits */
-	GR_HTTP_NUL,          /* a NUL byte, also as "%00" */
-	GR_HTTP_OUTSIDE,      /* a path that leads out of its root, or that the file system reads differently */
-	GR_HTTP_BAD_PROXY,    /* PROXY protocol header */
-	GR_HTTP_BAD_FRAMING,  /* to be sent: Transfer-Encoding, or a length that is not the body's */
-	GR_HTTP_NO_SPACE,     /* the buffer for the result is too small */
+	GR_HTTP_BAD_ESCAPE,  /* "%" without two hexadecimal digits */
+	GR_HTTP_NUL,         /* a NUL byte, also as "%00" */
+	GR_HTTP_OUTSIDE,     /* a path that leads out of its root, or that the file system reads differently */
+	GR_HTTP_BAD_PROXY,   /* PROXY protocol header */
+	GR_HTTP_BAD_FRAMING, /* to be sent: Transfer-Encoding, or a length that is not the body's */
+	GR_HTTP_NO_SPACE,    /* the buffer for the result is too small */
 	GR_HTTP_ERROR_END,
 };
 

@@ -103,8 +103,9 @@ static int other_target(struct gr_http_head *h, const char *buf, const char *p, 
 	if (h->method == GR_METHOD_CONNECT) {
 		h->form = GR_FORM_AUTHORITY;
 		h->host = span(buf, p, end);
-		return gr_http_host_valid(p, len) && gr_char_is(end[-1], GR_CHAR_DIGIT) && memchr(p, ':', len) ?
-		               LINE_DONE : GR_HTTP_BAD_TARGET;
+		if (!gr_http_host_valid(p, len) || !gr_char_is(end[-1], GR_CHAR_DIGIT) || !memchr(p, ':', len))
+			return GR_HTTP_BAD_TARGET;
+		return LINE_DONE;
 	}
 	if (h->method == GR_METHOD_OPTIONS && len == 1 && *p == '*') {
 		h->form = GR_FORM_ASTERISK;
@@ -336,7 +337,7 @@ static ssize_t stopped(struct gr_http_head *h, const char *buf, size_t len, int 
 		return GR_HTTP_LONG_BLOCK;
 	if (lf)
 		return rc < 0 ? rc : GR_HTTP_BAD_LINE;
-	h->seen = len > h->line ? (uint32_t)len : 0;
+	h->seen = (uint32_t)len;
 	return 0;
 }
 

@@ -61,7 +61,7 @@ enum gr_http_body {
 struct gr_http_head {
 	/* where the parser goes on: its own */
 	uint32_t line;  /* start of the line that is not parsed yet */
-	uint32_t seen;  /* no LF stands between `line` and here; 0: nothing was looked at */
+	uint32_t seen;  /* no LF stands between `line` and here; 0: nothing was looked at yet */
 	uint32_t block; /* start of the fields */
 	bool in_block;  /* the first line is parsed */
 	uint8_t noted;  /* bits of framing.c */
@@ -70,23 +70,23 @@ struct gr_http_head {
 	/* result, valid once the parser returned > 0 */
 	struct gr_http_field *fields; /* the caller's array */
 	uint32_t nfields;
-	int status;        /* responses: 100-999 */
-	uint8_t minor;     /* 0 or 1: higher ones are treated as 1 */
-	uint8_t method;    /* requests: enum gr_http_method */
-	uint8_t form;      /* requests: enum gr_http_form */
-	uint8_t body;      /* enum gr_http_body */
-	bool keep_alive;   /* by version and Connection; false when the body ends with the connection */
-	bool want_continue; /* Expect: 100-continue on 1.1 with a body */
-	bool upgrade;      /* Connection: upgrade and an Upgrade field on 1.1; a response: status 101 too */
-	bool https;        /* absolute form with https */
-	int64_t content_length; /* -1 without the field; kept where it does not frame (HEAD, 304) */
-	struct gr_http_span verb;   /* requests: the method as written */
-	struct gr_http_span target; /* requests: as written */
-	struct gr_http_span path;   /* without scheme, host and query; empty for authority form and "http://host" */
-	struct gr_http_span query;  /* without "?" */
-	struct gr_http_span host;   /* with port; empty if none was sent. Letters, digits, "-._~", or [IPv6] */
+	int status;                   /* responses: 100-999 */
+	uint8_t minor;                /* 0 or 1: higher ones are treated as 1 */
+	uint8_t method;               /* requests: enum gr_http_method */
+	uint8_t form;                 /* requests: enum gr_http_form */
+	uint8_t body;                 /* enum gr_http_body */
+	bool keep_alive;              /* by version and Connection; false when the body ends with the connection */
+	bool want_continue;           /* Expect: 100-continue on 1.1 with a body */
+	bool upgrade;                 /* Connection: upgrade and an Upgrade field on 1.1; a response: status 101 too */
+	bool https;                   /* absolute form with https */
+	int64_t content_length;       /* -1 without the field; kept where it does not frame (HEAD, 304) */
+	struct gr_http_span verb;     /* requests: the method as written */
+	struct gr_http_span target;   /* requests: as written */
+	struct gr_http_span path;     /* without scheme, host and query; empty for authority form and "http://host" */
+	struct gr_http_span query;    /* without "?" */
+	struct gr_http_span host;     /* with port; empty if none was sent. Letters, digits, "-._~", or [IPv6] */
 	struct gr_http_span protocol; /* value of Upgrade, if `upgrade` */
-	struct gr_http_span reason; /* responses: may be empty */
+	struct gr_http_span reason;   /* responses: may be empty */
 };
 
 /* Makes the head ready for a message. `fields` has room for limits->fields entries; both stay the caller's and must

@@ -28,7 +28,7 @@ static bool is_boundary(struct gr_slice s)
 }
 
 int gr_multipart_init(struct gr_multipart *m, struct gr_slice boundary, struct gr_http_field *fields,
-                      const struct gr_http_limits *limits, uint32_t parts)
+		      const struct gr_http_limits *limits, uint32_t parts)
 {
 	if (!is_boundary(boundary))
 		return GR_HTTP_BAD_MULTIPART;
@@ -111,7 +111,7 @@ static int scan_behind(struct gr_multipart *m, const char *p, size_t len, size_t
 		*used = 2;
 		return p[1] == '-' ? GR_MULTIPART_END : GR_HTTP_BAD_MULTIPART;
 	}
-	while (n < len && n <= GR_PART_PADDING && (p[n] == ' ' || p[n] == '\t'))
+	while (n < len && (p[n] == ' ' || p[n] == '\t'))
 		n++;
 	if (n > GR_PART_PADDING || (n < len && p[n] != '\r') || (n + 1 < len && p[n + 1] != '\n'))
 		return GR_HTTP_BAD_MULTIPART;
@@ -175,7 +175,7 @@ int gr_multipart_next(struct gr_multipart *m, const char *p, size_t len, size_t 
 }
 
 int gr_multipart_names(const struct gr_multipart *m, const char *block, struct gr_slice *name,
-                       struct gr_slice *filename)
+		       struct gr_slice *filename)
 {
 	static const char field[] = "Content-Disposition";
 	size_t len = sizeof(field) - 1;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* multipart/form-data (RFC 2046 section 5.1, RFC 7578), incremental: data is handed on as it comes, only what may be the
- * beginning of a delimiter is held back. */
+/* multipart/form-data (RFC 2046 section 5.1, RFC 7578), incremental: data is handed on as it comes, only what may be
+ * the beginning of a delimiter is held back. */
 #ifndef GR_HTTP_MULTIPART_H
 #define GR_HTTP_MULTIPART_H
 
@@ -15,7 +15,7 @@ enum {
 };
 
 enum gr_multipart_event {
-	GR_PART_MORE, /* give the bytes behind `used` again, with more of them */
+	GR_PART_MORE,  /* give the bytes behind `used` again, with more of them */
 	GR_PART_BEGIN, /* the piece is the block of fields, which head.fields count from */
 	GR_PART_DATA,  /* the piece is data, at least a byte */
 	GR_PART_END,
@@ -30,10 +30,10 @@ struct gr_multipart {
 	struct gr_http_head head; /* fields of the present part */
 };
 
-/* Prepares for a body. `boundary` is unquoted; `fields` and `limits` are for the fields of one part and must outlive it;
- * a body has at most `parts` parts. Returns 0, or GR_HTTP_BAD_MULTIPART for no boundary by RFC 2046. */
+/* Prepares for a body. `boundary` is unquoted; `fields` and `limits` are for the fields of one part and must outlive
+ * it; a body has at most `parts` parts. Returns 0, or GR_HTTP_BAD_MULTIPART for no boundary by RFC 2046. */
 int gr_multipart_init(struct gr_multipart *m, struct gr_slice boundary, struct gr_http_field *fields,
-                      const struct gr_http_limits *limits, uint32_t parts);
+		      const struct gr_http_limits *limits, uint32_t parts);
 
 /* Finds the next event in p, which begins where the last call's `used` ended. The caller needs room for the fields of a
  * part and at least for a delimiter with its padding (144 bytes). A body that ends before GR_MULTIPART_END is
@@ -44,6 +44,6 @@ int gr_multipart_next(struct gr_multipart *m, const char *p, size_t len, size_t 
 /* After GR_PART_BEGIN: the parameters of the part's Content-Disposition, filename.p is NULL without one; both as
  * written, for gr_unquote. Returns 0, or GR_HTTP_BAD_MULTIPART unless it is there once, is form-data and has a name. */
 int gr_multipart_names(const struct gr_multipart *m, const char *block, struct gr_slice *name,
-                       struct gr_slice *filename);
+		       struct gr_slice *filename);
 
 #endif

@@ -23,8 +23,8 @@ struct gr_proxy {
 ssize_t gr_proxy_parse(struct gr_proxy *proxy, const char *p, size_t len);
 
 /* Of the comma-separated list of X-Forwarded-For or Forwarded (several such fields joined by ","), the element that
- * the outermost of `trusted` proxies wrote: the last one for 1. What stands before it was sent by anybody, so the list is
- * cut from its end and quotes in it mean nothing. False if it has fewer elements or this one is empty. An element of
+ * the outermost of `trusted` proxies wrote: the last one for 1. What stands before it was sent by anybody, so the list
+ * is cut from its end and quotes in it mean nothing. False if it has fewer elements or this one is empty. An element of
  * Forwarded is "for=…;proto=…": gr_param_find with ";" before it. */
 bool gr_forwarded_element(struct gr_slice list, unsigned trusted, struct gr_slice *element);
 

@@ -23,7 +23,7 @@ ssize_t gr_percent_decode(char *out, const char *p, size_t len, int flags)
 	int c;
 
 	for (; p < end; *to++ = (char)c) {
-		c = *p;
+		c = (unsigned char)*p;
 		if (c == '%') {
 			c = escaped(p, end);
 			if (c < 0)

@@ -15,11 +15,11 @@ struct gr_slice {
 
 /* Bits of gr_http_class. */
 enum {
-	GR_CHAR_TOKEN = 1,   /* tchar, RFC 9110 section 5.6.2 */
-	GR_CHAR_VALUE = 2,   /* in a field's value: HTAB, SP, VCHAR, obs-text */
-	GR_CHAR_TARGET = 4,  /* in a request target: VCHAR but '#', and obs-text, which browsers escape and curl does not */
-	GR_CHAR_PATH = 8,    /* the same without '?' */
-	GR_CHAR_HOST = 16,   /* in a host name: letters, digits, "-._~" */
+	GR_CHAR_TOKEN = 1,  /* tchar, RFC 9110 section 5.6.2 */
+	GR_CHAR_VALUE = 2,  /* in a field's value: HTAB, SP, VCHAR, obs-text */
+	GR_CHAR_TARGET = 4, /* in a request target: VCHAR but '#', and obs-text, which curl does not escape */
+	GR_CHAR_PATH = 8,   /* the same without '?' */
+	GR_CHAR_HOST = 16,  /* in a host name: letters, digits, "-._~" */
 	GR_CHAR_DIGIT = 32,
 	GR_CHAR_HEX = 64,
 	GR_CHAR_COOKIE = 128, /* cookie-octet, RFC 6265 section 4.1.1 */

@@ -79,9 +79,8 @@ bool gr_websocket_request(const struct gr_http_head *h, const char *buf, struct 
 
 	if (h->method != GR_METHOD_GET || !h->upgrade || h->body != GR_BODY_NONE)
 		return false;
-	return lists_websocket(gr_http_slice(buf, h->protocol)) &&
-	       single(h, buf, "Sec-WebSocket-Version", &version) && gr_slice_is(version, "13") &&
-	       single(h, buf, "Sec-WebSocket-Key", key) && gr_websocket_key_valid(*key);
+	return lists_websocket(gr_http_slice(buf, h->protocol)) && single(h, buf, "Sec-WebSocket-Version", &version) &&
+	       gr_slice_is(version, "13") && single(h, buf, "Sec-WebSocket-Key", key) && gr_websocket_key_valid(*key);
 }
 
 bool gr_websocket_response(const struct gr_http_head *h, const char *buf, const char *key)

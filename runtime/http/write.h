@@ -16,18 +16,18 @@ struct gr_http_pair {
 
 struct gr_http_response {
 	/* what is known */
-	int status;         /* 100-999 */
+	int status;             /* 100-999 */
 	struct gr_slice reason; /* p == NULL: the standard phrase */
 	const struct gr_http_pair *fields;
 	size_t nfields;
-	const char *date;   /* GR_HTTP_DATE bytes, NULL for none; not sent with 1xx or when `fields` have one */
+	const char *date;           /* GR_HTTP_DATE bytes, NULL for none; not sent with 1xx or when `fields` have one */
 	enum gr_http_method method; /* of the request */
-	uint8_t minor;      /* of the request */
-	bool keep_alive;    /* the connection may go on; decided below */
-	int64_t length;     /* bytes of the body, -1: not known */
+	uint8_t minor;              /* of the request */
+	bool keep_alive;            /* the connection may go on; decided below */
+	int64_t length;             /* bytes of the body, -1: not known */
 
 	/* decided by gr_http_write_response */
-	enum gr_http_body body; /* how the body must be sent; NONE also for HEAD, 204, 304 and 1xx whatever `length` is */
+	enum gr_http_body body; /* how it must be sent; NONE also for HEAD, 204, 304 and 1xx whatever `length` is */
 };
 
 /* Bytes that are always enough for gr_http_write_response. */
@@ -37,7 +37,8 @@ size_t gr_http_response_bound(const struct gr_http_response *r);
  * that is not known; "close" in Connection ends keep_alive; "keep-alive" there does not count; Transfer-Encoding is an
  * error. An unknown length is chunked to HTTP/1.1 and ends with the connection to HTTP/1.0.
  * Returns the length, sets `body` and `keep_alive` and maybe `length`; or nothing is written: GR_HTTP_BAD_STATUS,
- * GR_HTTP_BAD_NAME (no token), GR_HTTP_BAD_VALUE (CR, LF, NUL, other controls), GR_HTTP_BAD_FRAMING, GR_HTTP_NO_SPACE. */
+ * GR_HTTP_BAD_NAME (no token), GR_HTTP_BAD_VALUE (CR, LF, NUL, other controls), GR_HTTP_BAD_FRAMING,
+ * GR_HTTP_NO_SPACE. */
 ssize_t gr_http_write_response(struct gr_http_response *r, char *buf, size_t size);
 
 struct gr_http_request {
