@@ -12,7 +12,7 @@ local core = require("grun.core")
 local datagram = require("grun.datagram")
 local service = require("grun.service")
 
-local BURST = 16 -- datagrams in a row before other threads run
+local BURST = 32 -- datagrams in a row before other threads run
 local HANDLERS = 1024 -- at once
 local PAUSE = 0.01 -- seconds until another attempt after a failure of the system
 local REPLY_TIMEOUT = 1 -- seconds for a reply to a unix client who does not take it
@@ -295,7 +295,9 @@ end
 
 local function leave(self, me)
   if self._leader == me then
-    while not promote(self) and core.park("server (no threads)", PAUSE) ~= "raise" do -- luacheck: ignore
+    local led = promote(self)
+    while not led and core.park("server (no threads)", PAUSE) ~= "raise" do
+      led = promote(self)
     end
   elseif self._standby == me then
     self._standby = nil
@@ -325,9 +327,14 @@ function Server:address()
   return self._address
 end
 
---- Datagrams received so far, handlers running now, handlers that failed, replies that could not be
---- sent, and datagrams that the kernel has dropped because its buffer was full.
----@return { accepted: integer, active: integer, errors: integer, unsent: integer, dropped: integer }
+---@class grun.datagram_server.stats
+---@field accepted integer datagrams received so far
+---@field active integer handlers running now
+---@field errors integer handlers that failed
+---@field unsent integer replies that could not be sent
+---@field dropped integer datagrams that the kernel has dropped because its buffer was full
+
+---@return grun.datagram_server.stats counts since its start
 function Server:stats()
   return {
     accepted = self._accepted,

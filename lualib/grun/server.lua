@@ -254,8 +254,11 @@ local function new_server(listener, handler, opts)
 end
 
 ---@class grun.server.options
----@field max_connections? integer accepting pauses while so many are open; nobody is dropped
----@field max_accept? integer connections accepted in a row before other threads run (default 100)
+---@field max_connections? integer accepting pauses while so many are open; nobody is dropped. Of
+--- datagrams: handlers at once (default 1024); receiving pauses then, and the kernel drops what its
+--- buffer does not hold
+---@field max_accept? integer connections accepted in a row before other threads run (default 100);
+--- datagrams: 32
 ---@field idle_timeout? number seconds; the default timeout of each connection's calls
 ---@field on_error? fun(err: any, traceback: string, conn: grun.conn) replaces the report on stderr
 ---@field backlog? integer clients that may wait to be accepted (default 1024)
@@ -264,12 +267,15 @@ end
 ---@field mode? string|integer permissions of a unix path, such as "0660"
 ---@field nodelay? boolean default true
 ---@field keepalive? boolean
+--- Of datagrams also the options of grun.udp, and on_error gets the peer instead of a connection.
 
 --- Listens on the address and runs handler(conn) in a thread of its own for each client, from now
---- on until stop(). The connection is closed when the handler returns or fails. Returns nil,
+--- on until stop(). The connection is closed when the handler returns or fails. With an address of
+--- datagrams runs handler(data, peer, sock) for each, and sends the string that it returns, if any,
+--- back to the peer; handlers share threads, but one that waits holds up nobody. Returns nil,
 --- message, code when it cannot listen.
----@param address string such as "tcp://127.0.0.1:8000", "tcp://:8000" or "unix:/run/app.sock"
----@param handler fun(conn: grun.conn)
+---@param address string "tcp://127.0.0.1:8000", "tcp://:8000", "unix:/path", "udp://:53", …
+---@param handler fun(conn: grun.conn)|fun(data: string, peer: grun.peer, sock: grun.sock): string?
 ---@param opts? grun.server.options
 ---@return grun.server|nil, string?, string?
 function M.server(address, handler, opts)

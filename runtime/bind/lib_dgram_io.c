@@ -59,12 +59,15 @@ static void fill_item(lua_State *L, int idx, int i)
 	lua_rawseti(L, -2, 1);
 	gr_peer_push(L, m.from);
 	lua_rawseti(L, -2, 2);
-	if (m.size > m.len)
-		lua_pushinteger(L, (lua_Integer)m.size);
-	else
-		lua_pushnil(L);
-	lua_rawseti(L, -2, 3);
-	lua_pop(L, 1);
+	lua_rawgeti(L, -1, 3);
+	if (m.size > m.len || !lua_isnil(L, -1)) {
+		if (m.size > m.len)
+			lua_pushinteger(L, (lua_Integer)m.size);
+		else
+			lua_pushnil(L);
+		lua_rawseti(L, -3, 3);
+	}
+	lua_pop(L, 2);
 }
 
 static void clear_rest(lua_State *L, int idx, int n)

@@ -54,17 +54,15 @@ void gr_peer_push(lua_State *L, const struct gr_addr *addr)
 {
 	lua_rawgeti(L, LUA_REGISTRYINDEX, peers);
 	push_key(L, addr);
-	lua_pushvalue(L, -1);
-	lua_rawget(L, -3);
+	lua_rawget(L, -2);
 	if (lua_isnil(L, -1)) {
 		lua_pop(L, 1);
 		push_new(L, addr);
+		push_key(L, addr);
 		lua_pushvalue(L, -2);
-		lua_pushvalue(L, -2);
-		lua_rawset(L, -5);
+		lua_rawset(L, -4);
 	}
-	lua_replace(L, -3);
-	lua_pop(L, 1);
+	lua_replace(L, -2);
 }
 
 const struct gr_addr *gr_peer_test(lua_State *L, int idx)

@@ -226,16 +226,30 @@ int gr_dgram_connect(struct gr_dgram *d, const struct gr_addr *to)
 	return 0;
 }
 
+/* With the connection Linux forgets a port that it has chosen itself. */
+static int keep_port(int fd, in_port_t port)
+{
+	struct gr_addr addr;
+	int rc = gr_sock_name(fd, &addr);
+
+	if (rc < 0 || addr.u.sa.sa_family == AF_UNIX || addr.u.in.sin_port == port)
+		return rc;
+	addr.u.in.sin_port = port; /* in the same place for IPv6 */
+	return bind(fd, &addr.u.sa, addr.len) < 0 ? -errno : 0;
+}
+
 int gr_dgram_disconnect(struct gr_dgram *d)
 {
 	struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+	struct gr_addr before;
+	int rc = d->fd < 0 ? GR_CLOSED : gr_sock_name(d->fd, &before);
 
-	if (d->fd < 0)
-		return GR_CLOSED;
+	if (rc < 0)
+		return rc;
 	if (connect(d->fd, &nowhere, sizeof(nowhere)) < 0)
 		return -errno;
 	d->connected = false;
-	return 0;
+	return keep_port(d->fd, before.u.in.sin_port);
 }
 
 /* ---- Receiving ---- */
