@@ -110,7 +110,9 @@ local function fail(self, err, peer)
   local cancelled = rawequal(err, rawget(t, "_cancel"))
   self._errors = self._errors + (cancelled and 0 or 1)
   if cancelled or not on_error then
-    t.name = t.name or ("%s for %s"):format(self._name, tostring(peer))
+    if t.name == nil or t.name == self._name then
+      t.name = ("%s for %s"):format(self._name, tostring(peer))
+    end
     error(err, 0)
   end
   local ok, problem = xpcall(on_error, traceback, err, rawget(t, "traceback"), peer)
