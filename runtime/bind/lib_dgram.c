@@ -144,7 +144,8 @@ static struct gr_interface check_interface(lua_State *L, int idx)
 	return found;
 }
 
-static int change_group(lua_State *L, int (*change)(struct gr_dgram *, const struct gr_addr *, const struct gr_interface *))
+static int change_group(lua_State *L,
+			int (*change)(struct gr_dgram *, const struct gr_addr *, const struct gr_interface *))
 {
 	struct gr_dgram *d = gr_dgram_check(L);
 	const char *group = luaL_checkstring(L, 2);

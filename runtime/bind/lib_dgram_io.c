@@ -13,8 +13,8 @@ static double check_until(lua_State *L, int idx, const struct gr_dgram *d)
 }
 
 /* ---- Receiving ----
- * All of it begins with gr_lua_enter_wait, so that nothing is received in a finalizer: one that runs while what has come is
- * pushed would overwrite it. */
+ * All of it begins with gr_lua_enter_wait, so that nothing is received in a finalizer: one that runs while what has
+ * come is pushed would overwrite it. */
 
 static int l_sock_recv(lua_State *L)
 {
@@ -178,7 +178,9 @@ static int l_sock_send(lua_State *L)
 	until = gr_dgram_until(d);
 	if (lua_isnoneornil(L, 3))
 		return finish_send(L, d, NULL, until);
-	rc = d->fd < 0 ? gr_lua_fail(L, GR_CLOSED) : gr_dgram_check_address(L, 3, d, until, &to);
+	if (d->fd < 0)
+		return gr_lua_fail(L, GR_CLOSED);
+	rc = gr_dgram_check_address(L, 3, d, until, &to);
 	return rc ? rc : finish_send(L, d, &to, until);
 }
 
@@ -252,8 +254,8 @@ static int read_batch(lua_State *L, reader read, int done, int last, struct gr_d
 	return n;
 }
 
-/* Sends items up to `last`. *done is how many of them went out before. Nothing points to the items while it waits, since another
- * thread may change them then. */
+/* Sends items up to `last`. *done is how many of them went out before. Nothing points to the items while it waits,
+ * since another thread may change them then. */
 static int send_items(lua_State *L, struct gr_dgram *d, reader read, int *done, int last, double until)
 {
 	struct gr_datagram_out out[GR_DGRAM_BATCH];
@@ -302,8 +304,8 @@ static int l_sock_send_many(lua_State *L)
 	return finish_many(L, rc, done);
 }
 
-/* For servers: sends what lies in the lists datas and peers after the first `done` up to `last`, waiting at most so many
- * seconds. Returns how far it came, after nil, message, code if that is not to the end. */
+/* For servers: sends what lies in the lists datas and peers after the first `done` up to `last`, waiting at most so
+ * many seconds. Returns how far it came, after nil, message, code if that is not to the end. */
 static int l_sock_send_lists(lua_State *L)
 {
 	struct gr_dgram *d = gr_dgram_check(L);

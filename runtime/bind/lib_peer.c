@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Peers for Lua: the addresses that datagrams come from and go to. One object for each address, so that it can be a key. */
+/* Peers for Lua: the addresses that datagrams come from and go to, one object for each. */
 #include <arpa/inet.h>
 #include <string.h>
 

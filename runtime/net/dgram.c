@@ -14,8 +14,8 @@
 #include "net/dgram_opts.h"
 #include "net/stream.h"
 
-/* The place of a datagram begins a cache line further than a power of two would put it, so that the beginnings of all, which
- * is where small ones lie, do not compete for the same lines of the cache. */
+/* The place of a datagram begins a cache line further than a power of two would put it, so that the beginnings of
+ * all, which is where small ones lie, do not compete for the same lines of the cache. */
 enum { LINE = 64, MAX_DEFAULT = 65535, PLACE_DEFAULT = MAX_DEFAULT + 1 + LINE, AREA = GR_DGRAM_BATCH * PLACE_DEFAULT };
 
 static const double PAUSE_MIN = 0.001, PAUSE_MAX = 0.1; /* seconds between attempts at a full unix receiver */

@@ -53,12 +53,12 @@ struct gr_dgram {
 /* Makes a closed socket. */
 void gr_dgram_create(struct gr_dgram *d);
 
-/* Opens it on the first of the addresses that this machine supports, bound there if `bound`; else only the family counts.
- * Returns 0 or a negative errno. */
+/* Opens it on the first of the addresses that this machine supports, bound there if `bound`; else only the family
+ * counts. Returns 0 or a negative errno. */
 int gr_dgram_open(struct gr_dgram *d, const struct gr_addr *addrs, int n, bool bound, const struct gr_dgram_opts *opts);
 
-/* Opens it on a descriptor that it owns from now on. -EPROTOTYPE if that is no datagram socket, -EAFNOSUPPORT if it is of
- * another family; then it still belongs to the caller. */
+/* Opens it on a descriptor that it owns from now on. -EPROTOTYPE if that is no datagram socket, -EAFNOSUPPORT if it
+ * is of another family; then it still belongs to the caller. */
 int gr_dgram_adopt(struct gr_dgram *d, int fd);
 
 /* Closes at once and removes the path that it created; waiting threads get GR_CLOSED. Idempotent, never parks. */
@@ -70,9 +70,9 @@ void gr_dgram_stop(struct gr_dgram *d);
 /* When a call that starts now must end because of d->timeout. */
 double gr_dgram_until(const struct gr_dgram *d);
 
-/* Waits for datagrams and takes those that are there, at most n (and GR_DGRAM_BATCH). Returns how many, at least one, or
- * GR_CLOSED, GR_BUSY (another thread waits for them), what a wait returns, or a negative errno, that of an earlier datagram of a
- * connected socket included (ECONNREFUSED). Parks. */
+/* Waits for datagrams and takes those that are there, at most n (and GR_DGRAM_BATCH). Returns how many, at least
+ * one, or GR_CLOSED, GR_BUSY (another thread waits for them), what a wait returns, or a negative errno, that of an
+ * earlier datagram of a connected socket included (ECONNREFUSED). Parks. */
 int gr_dgram_recv(struct gr_dgram *d, int n, double until);
 
 /* The i-th of them; valid until the next wait or receive of anybody, since all sockets receive into the same memory. */
@@ -84,12 +84,12 @@ struct gr_datagram {
 };
 struct gr_datagram gr_dgram_received(int i);
 
-/* Sends one datagram, to the connected address if `to` is NULL. Returns 0, GR_CLOSED, what a wait returns, or a negative errno.
- * Threads may wait here side by side. The bytes must stay where they are. Parks. */
+/* Sends one datagram, to the connected address if `to` is NULL. Returns 0, GR_CLOSED, what a wait returns, or a
+ * negative errno. Threads may wait here side by side. The bytes must stay where they are. Parks. */
 int gr_dgram_send(struct gr_dgram *d, const char *data, size_t len, const struct gr_addr *to, double until);
 
-/* Sends at most GR_DGRAM_BATCH without waiting. Returns how many of them went out, at least one, or the failure of the first:
- * -EAGAIN if it would have to wait, GR_CLOSED or another negative errno. */
+/* Sends at most GR_DGRAM_BATCH without waiting. Returns how many of them went out, at least one, or the failure of
+ * the first: -EAGAIN if it would have to wait, GR_CLOSED or another negative errno. */
 struct gr_datagram_out {
 	const char *data;
 	size_t len;

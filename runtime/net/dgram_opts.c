@@ -89,8 +89,8 @@ int gr_interface_find(const char *text, struct gr_interface *out)
 	return out->index ? 0 : -ENODEV;
 }
 
-static int change_membership(const struct gr_dgram *d, const struct gr_addr *group, const struct gr_interface *interface,
-			     int v4_option, int v6_option)
+static int change_membership(const struct gr_dgram *d, const struct gr_addr *group,
+			     const struct gr_interface *interface, int v4_option, int v6_option)
 {
 	struct ip_mreqn v4 = {.imr_address = interface->addr, .imr_ifindex = (int)interface->index};
 	struct ipv6_mreq v6 = {.ipv6mr_interface = interface->index};

@@ -3,8 +3,9 @@
  *
  * Alone: cc -O2 -o udp_load scripts/bench/udp_load.c && ./udp_load [-c sockets] [-w datagrams each] [-n echoes]
  *        [-s bytes each] [-p pid of the server] PORT
- * Prints one line of key=value: echoes per second and, with -p, the server's CPU time per echo in nanoseconds. One thread; a
- * tenth of the echoes comes before as a warm-up. What is on its way fits the server's socket buffer, so nothing may get lost. */
+ * Prints one line of key=value: echoes per second and, with -p, the server's CPU time per echo in nanoseconds. One
+ * thread; a tenth of the echoes comes before as a warm-up. What is on its way fits the server's socket buffer, so
+ * nothing may get lost. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
