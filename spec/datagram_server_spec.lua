@@ -297,6 +297,38 @@ describe("a datagram server", function()
     assert.equal(1, server:stats().unsent)
   end)
 
+  test("heeds no timeout of its socket, and takes any max_accept", function(keep)
+    for _, burst in ipairs({ 0, 1, 1000 }) do
+      local server, client = start(keep, function(data, _, sock)
+        sock:settimeout(0)
+        return data
+      end, { max_accept = burst })
+      for i = 1, 50 do
+        assert(client:send(tostring(i)))
+      end
+      for i = 1, 50 do
+        assert.equal(tostring(i), (client:recv()))
+      end
+      assert.equal(50, server:stats().accepted)
+    end
+  end)
+
+  test("survives the cancel of a thread that has not started", function(keep)
+    local server, client = start(keep, function(data)
+      for _, t in ipairs(grun.threads()) do
+        if rawget(t, "_server") and t:status() == "new" then
+          t:cancel()
+        end
+      end
+      return data
+    end)
+    for i = 1, 10 do
+      client:send(tostring(i))
+      assert.equal(tostring(i), (client:recv()))
+    end
+    assert.is_true(server:stop())
+  end)
+
   test("is not held up by unix clients without a name or who do not read", function(keep)
     local handled = {}
     local server, client = start(keep, function(data)

@@ -40,10 +40,31 @@ local function spawn_one(self)
   return t
 end
 
+local function remove(self, t)
+  self._threads[t] = nil
+  self._nthreads = self._nthreads - 1
+  if self._nthreads == 0 then
+    self._sock:close()
+    service.forget(self)
+  end
+  service.notify(self)
+end
+
+-- The standby, unless it was cancelled before it started and so never will.
+local function find_standby(self)
+  local t = self._standby
+  if t and rawget(t, "_cancel") and (not t[1] or core.state(t[1]) == "new") then
+    self._standby = nil
+    remove(self, t)
+    return nil
+  end
+  return t
+end
+
 -- Makes the standby run next, a new one if there is none. Returns it, or nil if none can be had.
 local function alert(self)
-  local standby = self._standby
-  if standby and standby[1] then
+  local standby = find_standby(self)
+  if standby then
     core.ready(standby[1])
     return standby
   end
@@ -63,27 +84,19 @@ local function promote(self)
   return true
 end
 
-local function remove(self, t)
-  self._threads[t] = nil
-  self._nthreads = self._nthreads - 1
-  if self._nthreads == 0 then
-    self._sock:close()
-    service.forget(self)
-  end
-  service.notify(self)
-end
-
 -- A thread that is cancelled before it started cannot say so itself.
 function Server:_sweep()
+  local dead = {}
   for t in pairs(self._threads) do
-    if t[1] == false then
-      if self._leader == t then
-        promote(self)
-      elseif self._standby == t then
-        self._standby = nil
-      end
-      remove(self, t)
+    dead[#dead + 1] = t[1] == false and t or nil
+  end
+  for _, t in ipairs(dead) do
+    if self._leader == t then
+      promote(self)
+    elseif self._standby == t then
+      self._standby = nil
     end
+    remove(self, t)
   end
 end
 
@@ -252,8 +265,8 @@ end
 -- The standby and the leader change places.
 local function resign(self, me)
   flush(self)
-  local standby = self._standby
-  if standby and standby[1] then
+  local standby = find_standby(self)
+  if standby then
     self._leader, self._standby = standby, me
     core.ready(standby[1])
   else
@@ -277,8 +290,7 @@ local function serve(self, me)
       resign(self, me)
     elseif how == "detached" then
       finish_alone(self, ok, reply, peer)
-      local standby = self._standby
-      if not is_reusable(me) or self._over or standby and standby[1] then
+      if not is_reusable(me) or self._over or find_standby(self) then
         return
       end
       free_slot(self)
@@ -338,6 +350,7 @@ end
 
 ---@return grun.datagram_server.stats counts since its start
 function Server:stats()
+  self:_sweep()
   return {
     accepted = self._accepted,
     active = self._active + (self._inside and 1 or 0),
@@ -394,7 +407,7 @@ local function new_server(sock, handler, opts)
     _handler = handler,
     _on_error = opts.on_error,
     _max = opts.max_connections or HANDLERS,
-    _burst = opts.max_accept or BURST,
+    _burst = math.max(1, opts.max_accept or BURST),
     -- A unix client who takes no replies must not keep the others waiting for theirs.
     _patience = address:find("^unixgram:") and 0 or nil,
     _datas = {}, -- the batch, and where it goes on

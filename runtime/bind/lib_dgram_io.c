@@ -114,7 +114,8 @@ static int l_sock_recv_many(lua_State *L)
 	return 1;
 }
 
-/* For servers, which need no table for each datagram: fills the lists datas and peers; returns the count. */
+/* For servers, which need no table for each datagram and no timeout: fills the lists datas and peers; returns the
+ * count. */
 static int l_sock_recv_lists(lua_State *L)
 {
 	struct gr_dgram *d = gr_dgram_check(L);
@@ -125,7 +126,7 @@ static int l_sock_recv_lists(lua_State *L)
 	rc = gr_lua_enter_wait(L);
 	if (rc)
 		return rc;
-	rc = gr_dgram_recv(d, GR_DGRAM_BATCH, gr_dgram_until(d));
+	rc = gr_dgram_recv(d, GR_DGRAM_BATCH, INFINITY);
 	if (rc < 0)
 		return gr_lua_fail(L, rc);
 	for (int i = 0; i < rc; i++) {

@@ -297,6 +297,9 @@ static void account(struct gr_dgram *d, int n)
 		/* A unix socket without a name: nothing, or a family alone. */
 		if (from->len <= offsetof(struct sockaddr, sa_data))
 			from->len = 0;
+		/* The kernel counts a NUL after the longest path, but does not take it back. */
+		if (from->len > sizeof(from->u.un))
+			from->len = sizeof(from->u.un);
 		unmap(from);
 	}
 }
