@@ -212,6 +212,62 @@ describe("the server example", function()
   end)
 end)
 
+describe("the example syslog_sink", function()
+  -- Starts it, with a file to append to; returns the process, its port and the file's name.
+  local function start_sink()
+    local file = helper.tmpname("before\n")
+    local sink = start(("timeout 30 %s %s udp://127.0.0.1:0 %s"):format(helper.grun,
+      example("syslog_sink"), file))
+    return sink, sink:expect("^listening on udp://127%.0%.0%.1:(%d+)\n"), file
+  end
+
+  it("prints what logger and nc send, and appends it to a file", function()
+    local sink, port, file = start_sink()
+    local logger = "logger -n 127.0.0.1 -d -P " .. port
+    assert.equal(0, os.execute(logger .. " -p daemon.err -t new 'of RFC 5424'"))
+    local new = sink:expect("daemon%.err %d%d%d%d%-[^ ]+ [^ ]+ new: of RFC 5424\n")
+    assert.equal(0, os.execute(logger .. " --rfc3164 -p local3.debug -t old 'of RFC 3164'"))
+    assert.is_truthy(new)
+    sink:expect("local3%.debug %a%a%a [ %d]%d [%d:]+ [^ ]+ old: of RFC 3164\n")
+    assert.equal(0, os.execute("printf '<13>from nc' | nc -u -w 1 127.0.0.1 " .. port))
+    sink:expect("user%.notice [^\n]* 127%.0%.0%.1 %-: from nc\n")
+    local out = sink:stop("INT")
+    assert.equal("before\n" .. out:gsub("^[^\n]*\n", ""), read(file))
+  end)
+
+  it("parses what it should and keeps the rest", function()
+    local sink, port = start_sink()
+    local sock = grun.udp()
+    sock:connect("udp://127.0.0.1:" .. port)
+    local cases = {
+      { "<165>1 2003-10-11T22:14:15.003Z host app 1 ID47 [a@1 b=\"x] \\\" y\"][c] \239\187\191hi",
+        "local4.notice 2003-10-11T22:14:15.003Z host app: hi" },
+      { "<0>1 - - - - - -", "kern.emerg - - -: " },
+      { "<34>Oct 11 22:14:15 mymachine su[12]: failed",
+        "auth.crit Oct 11 22:14:15 mymachine su: failed" },
+      { "<191>Oct  1 22:14:15 m no tag here", "local7.debug Oct  1 22:14:15 m -: no tag here" },
+      { "<192>too high", "raw from 127.0.0.1: <192>too high" },
+      { "nothing", "raw from 127.0.0.1: nothing" },
+      { "", "raw from 127.0.0.1: " },
+      { "\27[2J\nfake line\r\n", "raw from 127.0.0.1: \\x1b[2J\\x0afake line" },
+      { "<13>1 - - - - - [open \"", nil },
+      { ("x"):rep(20000), "raw from 127.0.0.1: " .. ("x"):rep(8192) },
+    }
+    for _, case in ipairs(cases) do
+      assert(sock:send(case[1]))
+    end
+    sock:close()
+    sink:expect(("x"):rep(8192) .. "\n")
+    local lines = {}
+    for line in sink:stop("INT"):gmatch("[^\n]*") do
+      lines[line] = true
+    end
+    for _, case in ipairs(cases) do
+      assert.is_true(case[2] == nil or lines[case[2]] == true, case[2])
+    end
+  end)
+end)
+
 describe("the examples", function()
   it("are all tested, short, and begin by saying what they show and how to run them", function()
     for name in lfs.dir(DIR) do

@@ -47,6 +47,7 @@ local later = {
   connect = "grun.socket",
   listen = "grun.socket",
   pair = "grun.socket",
+  udp = "grun.datagram",
   wait_readable = "grun.socket",
   wait_writable = "grun.socket",
   server = "grun.server",

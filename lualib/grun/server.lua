@@ -3,31 +3,20 @@
 
 local core = require("grun.core")
 local net = require("grun.socket")
+local service = require("grun.service")
 
 local MAX_ACCEPT = 100 -- connections accepted in a row before others run
-local GRACE, UNWIND = 10, 1 -- seconds for handlers: to end by themselves, and once cancelled
 local PAUSE_MIN, PAUSE_MAX = 0.01, 1 -- seconds between attempts while no thread can be spawned
 local LOOK_AGAIN = 1 -- seconds between looks for handlers that were cancelled before they started
 
-local M = {}
-
--- Servers that accept or still have connections, in the order of their start.
-local running = {}
+local M = { servers = service.servers }
 
 ---@class grun.server
 local Server = { __name = "grun.server" }
 Server.__index = Server
+service.extend(Server)
 
 -- ---- What happened ----
-
-local function forget(self)
-  for i, server in ipairs(running) do
-    if server == self then
-      table.remove(running, i)
-      return
-    end
-  end
-end
 
 -- Wakes the accepting thread if it waits for this, and who waits for the end.
 local function changed(self)
@@ -35,13 +24,9 @@ local function changed(self)
     core.ready(self._sleeper)
   end
   if not self._accepting and self._active == 0 then
-    forget(self)
+    service.forget(self)
   end
-  if self._nwaiting > 0 then
-    for green in pairs(self._waiting) do
-      core.ready(green)
-    end
-  end
+  service.notify(self)
 end
 
 local function finished(self, conn)
@@ -52,7 +37,7 @@ local function finished(self, conn)
 end
 
 -- A thread that is cancelled before it started leaves its connection to us.
-local function sweep(self)
+function Server:_sweep()
   for conn, t in pairs(self._threads) do
     if t[1] == false then
       finished(self, conn)
@@ -98,7 +83,7 @@ local function sleep(self, what, seconds)
   if result == "raise" then
     core.check()
   elseif result == "timeout" then
-    sweep(self)
+    self:_sweep()
   end
   return not self._stopping
 end
@@ -189,16 +174,16 @@ end
 --- Connections accepted so far, connections open now, handlers that failed.
 ---@return { accepted: integer, active: integer, errors: integer }
 function Server:stats()
-  sweep(self)
+  self:_sweep()
   return { accepted = self._accepted, active = self._active, errors = self._errors }
 end
 
 -- Is nothing left to wait for? A handler that asks does not wait for itself.
-local function is_over(self, own)
+function Server:_is_over(own)
   return not self._accepting and self._active <= own
 end
 
-local function own_connections(self)
+function Server:_own()
   local me = core.current()
   for _, t in pairs(self._threads) do
     if t == me then
@@ -208,56 +193,16 @@ local function own_connections(self)
   return 0
 end
 
--- Waits until the server has ended or the time `limit`. Returns whether it has.
-local function wait_over(self, own, limit)
-  local green, result = core.self(), "ok"
-  self._waiting[green] = true
-  self._nwaiting = self._nwaiting + 1
-  while result == "ok" and not is_over(self, own) do
-    result = core.park("server.wait", limit and math.max(0, limit - core.now()))
-  end
-  self._waiting[green] = nil
-  self._nwaiting = self._nwaiting - 1
-  if result == "raise" then
-    core.check()
-  end
-  sweep(self)
-  return is_over(self, own)
-end
-
-local function cancel_all(self)
+function Server:_cancel()
   local me = core.current()
   for _, t in pairs(self._threads) do
     if t ~= me then
       t:cancel("server stopped")
     end
   end
-  core.yield()
-  sweep(self)
 end
 
-local function check_seconds(seconds, what, default)
-  if seconds == nil then
-    return default
-  elseif type(seconds) ~= "number" or not (seconds >= 0) then
-    error(what .. ": number of seconds expected, got " .. tostring(seconds), 3)
-  end
-  return seconds
-end
-
---- Stops accepting, waits up to `grace` seconds (default 10) for the handlers, then cancels those
---- left and waits a second more. Who is in the backlog is still served, unless grace is 0. Returns
---- true, or nil, "timeout", "timeout" when handlers go on nevertheless. Called by a handler it does
---- not wait for that one. Parks.
----@param grace? number seconds
----@return true|nil, string?, string?
----@async
-function Server:stop(grace)
-  grace = check_seconds(grace, "stop", GRACE)
-  local ok, message, code = core.check()
-  if message then
-    return ok, message, code
-  end
+function Server:_end(grace)
   self._stopping = true
   if grace > 0 then
     self._listener:_stop()
@@ -268,31 +213,6 @@ function Server:stop(grace)
     self._http:drain()
   end
   changed(self)
-  local own = own_connections(self)
-  if not wait_over(self, own, core.now() + grace) then
-    cancel_all(self)
-    if not wait_over(self, own, core.now() + UNWIND) then
-      return nil, "timeout", "timeout"
-    end
-  end
-  return true
-end
-
---- Waits until the server has been stopped and its last connection has ended. Returns true, or
---- nil, "timeout", "timeout" after `seconds`. Parks.
----@param seconds? number
----@return true|nil, string?, string?
----@async
-function Server:wait(seconds)
-  seconds = check_seconds(seconds, "wait")
-  local ok, message, code = core.check()
-  if message then
-    return ok, message, code
-  end
-  if not wait_over(self, own_connections(self), seconds and core.now() + seconds) then
-    return nil, "timeout", "timeout"
-  end
-  return true
 end
 
 function Server:__tostring()
@@ -311,22 +231,10 @@ local listen_options = {
   nodelay = "boolean", keepalive = "boolean",
 }
 
--- Returns those for listen. `more` are the types of further ones.
-local function check_options(opts, more)
-  local listen = {}
-  for name, value in pairs(opts) do
-    local types = options[name] or listen_options[name] or more and more[name]
-    if not types then
-      error("server: unknown option '" .. tostring(name) .. "'", 3)
-    elseif not types:find(type(value), 1, true) then
-      local expected = types:gsub(" ", " or ")
-      error(("server: option '%s': %s expected, got %s"):format(name, expected, type(value)), 3)
-    elseif types == "number" and not (value >= 0) then
-      error(("server: option '%s' must be 0 or more"):format(name), 3)
-    end
-    listen[name] = listen_options[name] and value
-  end
-  return listen
+local function is_datagram(address)
+  local scheme = address:match("^(%a+):")
+  scheme = scheme and scheme:lower()
+  return scheme == "udp" or scheme == "unixgram"
 end
 
 local function new_server(listener, handler, opts)
@@ -350,8 +258,11 @@ local function new_server(listener, handler, opts)
 end
 
 ---@class grun.server.options
----@field max_connections? integer accepting pauses while so many are open; nobody is dropped
----@field max_accept? integer connections accepted in a row before other threads run (default 100)
+---@field max_connections? integer accepting pauses while so many are open; nobody is dropped. Of
+--- datagrams: handlers at once (default 1024); receiving pauses then, and the kernel drops what its
+--- buffer does not hold
+---@field max_accept? integer connections accepted in a row before other threads run (default 100);
+--- datagrams: 32
 ---@field idle_timeout? number seconds; the default timeout of each connection's calls
 ---@field on_error? fun(err: any, traceback: string, conn: grun.conn) replaces the report on stderr
 ---@field backlog? integer clients that may wait to be accepted (default 1024)
@@ -360,12 +271,15 @@ end
 ---@field mode? string|integer permissions of a unix path, such as "0660"
 ---@field nodelay? boolean default true
 ---@field keepalive? boolean
+--- Of datagrams also the options of grun.udp, and on_error gets the peer instead of a connection.
 
 --- Listens on the address and runs handler(conn) in a thread of its own for each client, from now
---- on until stop(). The connection is closed when the handler returns or fails. Returns nil,
+--- on until stop(). The connection is closed when the handler returns or fails. With an address of
+--- datagrams runs handler(data, peer, sock) for each, and sends the string that it returns, if any,
+--- back to the peer; handlers share threads, but one that waits holds up nobody. Returns nil,
 --- message, code when it cannot listen.
----@param address string such as "tcp://127.0.0.1:8000", "tcp://:8000" or "unix:/run/app.sock"
----@param handler fun(conn: grun.conn)
+---@param address string "tcp://127.0.0.1:8000", "tcp://:8000", "unix:/path", "udp://:53", …
+---@param handler fun(conn: grun.conn)|fun(data: string, peer: grun.peer, sock: grun.sock): string?
 ---@param opts? grun.server.options
 ---@return grun.server|nil, string?, string?
 function M.server(address, handler, opts)
@@ -377,14 +291,20 @@ function M.server(address, handler, opts)
     error("server: table of options expected, got " .. type(opts), 2)
   end
   opts = opts or {}
+  if is_datagram(address) then
+    local datagrams = require("grun.datagram_server")
+    local of_socket = service.check_options(opts, datagrams.options, datagrams.socket_options)
+    return datagrams.start(address, handler, opts, of_socket)
+  end
   local http = address:find("^https?://") and require("grun.http.server")
-  local listen_opts = check_options(opts, http and http.options)
+  local own = http and http.options_and(options) or options
+  local of_socket = service.check_options(opts, own, listen_options)
   if http then
     http = http.new(address, handler, opts)
     handler = http.handler
     address = http.listen
   end
-  local listener, message, code = net.listen(address, listen_opts)
+  local listener, message, code = net.listen(address, of_socket)
   if not listener then
     return nil, message, code
   end
@@ -398,14 +318,8 @@ function M.server(address, handler, opts)
     error(t, 0)
   end
   t.name = "server " .. self:address()
-  running[#running + 1] = self
+  service.add(self)
   return self
-end
-
---- The servers that accept clients or still have some.
----@return grun.server[]
-function M.servers()
-  return { unpack(running) }
 end
 
 return M

@@ -272,6 +272,7 @@ function grun.greenlet_current() end
 grun.connect = require("grun.core.net").connect
 grun.listen = require("grun.core.net").listen
 grun.pair = require("grun.core.net").pair
+grun.udp = require("grun.core.dgram").udp
 grun.wait_readable = require("grun.core.net").wait_readable
 grun.wait_writable = require("grun.core.net").wait_writable
 grun.server = require("grun.server").server

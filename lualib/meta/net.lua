@@ -163,7 +163,7 @@ function conn:fd() end
 ---@return { received: integer, sent: integer, buffered: integer }
 function conn:stats() end
 
----@alias grun.conn.option "nodelay"|"keepalive"|"keepidle"|"rcvbuf"|"sndbuf"|"linger"
+---@alias grun.conn.option "nodelay"|"keepalive"|"keepidle"|"rcvbuf"|"sndbuf"|"linger"|"broadcast"
 
 --- linger: seconds, 0 = close sends a reset, false = off. Returns nil, message, code on failure.
 ---@param name grun.conn.option

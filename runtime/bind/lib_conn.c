@@ -129,11 +129,10 @@ static const struct gr_sock_option *check_option(lua_State *L, int idx)
 	return o;
 }
 
-static int l_conn_getoption(lua_State *L)
+int gr_net_getoption(lua_State *L, int fd)
 {
-	const struct gr_stream *s = gr_conn_check(L);
 	const struct gr_sock_option *o = check_option(L, 2);
-	int value, rc = s->fd < 0 ? GR_CLOSED : gr_sock_get(s->fd, o, &value);
+	int value, rc = fd < 0 ? GR_CLOSED : gr_sock_get(fd, o, &value);
 
 	if (rc < 0)
 		return gr_lua_fail(L, rc);
@@ -142,6 +141,11 @@ static int l_conn_getoption(lua_State *L)
 	else
 		lua_pushinteger(L, value);
 	return 1;
+}
+
+static int l_conn_getoption(lua_State *L)
+{
+	return gr_net_getoption(L, gr_conn_check(L)->fd);
 }
 
 static int check_value(lua_State *L, int idx, const struct gr_sock_option *o)
@@ -156,13 +160,17 @@ static int check_value(lua_State *L, int idx, const struct gr_sock_option *o)
 	return (int)lua_tointeger(L, idx);
 }
 
-static int l_conn_setoption(lua_State *L)
+int gr_net_setoption(lua_State *L, int fd)
 {
-	const struct gr_stream *s = gr_conn_check(L);
 	const struct gr_sock_option *o = check_option(L, 2);
-	int value = check_value(L, 3, o), rc = s->fd < 0 ? GR_CLOSED : gr_sock_set(s->fd, o, value);
+	int value = check_value(L, 3, o), rc = fd < 0 ? GR_CLOSED : gr_sock_set(fd, o, value);
 
 	return rc < 0 ? gr_lua_fail(L, rc) : push_true(L);
+}
+
+static int l_conn_setoption(lua_State *L)
+{
+	return gr_net_setoption(L, gr_conn_check(L)->fd);
 }
 
 /* An address without its scheme; unnamed ones are empty. */
@@ -200,8 +208,7 @@ static int l_conn_tostring(lua_State *L)
 
 /* ---- For grun.wait ---- */
 
-/* 0 = "r", also when the argument is the waiter that lualib/grun/wait.lua passes to every kind of object; 1 = "w". */
-static int check_direction(lua_State *L)
+int gr_net_check_direction(lua_State *L)
 {
 	static const char *const names[] = {"r", "w", NULL};
 
@@ -212,14 +219,14 @@ static int l_conn_poll(lua_State *L)
 {
 	const struct gr_stream *s = gr_conn_check(L);
 
-	lua_pushboolean(L, check_direction(L) ? gr_stream_writable(s) : gr_stream_readable(s));
+	lua_pushboolean(L, gr_net_check_direction(L) ? gr_stream_writable(s) : gr_stream_readable(s));
 	return 1;
 }
 
 static int l_conn_subscribe(lua_State *L)
 {
 	struct gr_stream *s = gr_conn_check(L);
-	struct gr_io *io = check_direction(L) ? &s->wr : &s->rd;
+	struct gr_io *io = gr_net_check_direction(L) ? &s->wr : &s->rd;
 	int rc = s->fd < 0 ? GR_CLOSED : gr_io_subscribe(io);
 
 	return rc < 0 ? gr_lua_fail(L, rc) : push_true(L);
@@ -229,7 +236,7 @@ static int l_conn_unsubscribe(lua_State *L)
 {
 	struct gr_stream *s = gr_conn_check(L);
 
-	gr_io_unsubscribe(check_direction(L) ? &s->wr : &s->rd);
+	gr_io_unsubscribe(gr_net_check_direction(L) ? &s->wr : &s->rd);
 	return 0;
 }
 

@@ -99,15 +99,14 @@ static const struct option *find_option(lua_State *L, int idx, const char *name,
 	return NULL;
 }
 
-static void bad_option(lua_State *L, int idx, const char *name, const char *wanted)
+void gr_net_bad_option(lua_State *L, int idx, const char *name, const char *wanted)
 {
 	const char *got = luaL_typename(L, -1);
 
 	luaL_argerror(L, idx, lua_pushfstring(L, "option '%s': %s expected, got %s", name, wanted, got));
 }
 
-/* Permissions: a number, or octal digits in a string, since Lua has no octal numbers. */
-static int read_mode(lua_State *L, int idx, const char *name)
+int gr_net_check_mode(lua_State *L, int idx, const char *name)
 {
 	int type = lua_type(L, -1);
 	const char *text = type == LUA_TSTRING ? lua_tostring(L, -1) : "";
@@ -115,7 +114,7 @@ static int read_mode(lua_State *L, int idx, const char *name)
 	long mode = type == LUA_TNUMBER ? (long)lua_tonumber(L, -1) : strtol(text, &end, 8);
 
 	if (mode < 0 || mode > 07777 || (type != LUA_TNUMBER && (end == text || *end)))
-		bad_option(L, idx, name, "permissions such as \"0660\"");
+		gr_net_bad_option(L, idx, name, "permissions such as \"0660\"");
 	return (int)mode;
 }
 
@@ -126,14 +125,14 @@ static void read_option(lua_State *L, int idx, const struct option *o, struct gr
 
 	if (o->kind == OPT_BOOL) {
 		if (!lua_isboolean(L, -1))
-			bad_option(L, idx, o->name, "boolean");
+			gr_net_bad_option(L, idx, o->name, "boolean");
 		*(bool *)field = lua_toboolean(L, -1);
 	} else if (o->kind == OPT_INT) {
 		if (lua_type(L, -1) != LUA_TNUMBER)
-			bad_option(L, idx, o->name, "number");
+			gr_net_bad_option(L, idx, o->name, "number");
 		*(int *)(void *)field = (int)lua_tointeger(L, -1);
 	} else if (o->kind == OPT_MODE) {
-		*(int *)(void *)field = read_mode(L, idx, o->name);
+		*(int *)(void *)field = gr_net_check_mode(L, idx, o->name);
 	}
 }
 
@@ -164,7 +163,7 @@ static double check_timeout(lua_State *L, int idx)
 	lua_getfield(L, idx, "timeout");
 	if (!lua_isnil(L, -1)) {
 		if (lua_type(L, -1) != LUA_TNUMBER || !(lua_tonumber(L, -1) >= 0))
-			bad_option(L, idx, "timeout", "number of seconds");
+			gr_net_bad_option(L, idx, "timeout", "number of seconds");
 		seconds = lua_tonumber(L, -1);
 	}
 	lua_pop(L, 1);
@@ -200,7 +199,7 @@ static int parse_bind(lua_State *L, int idx, struct gr_addr *local, bool *given)
 	if (lua_isnil(L, -1))
 		return 0;
 	if (lua_type(L, -1) != LUA_TSTRING)
-		bad_option(L, idx, "bind", "address");
+		gr_net_bad_option(L, idx, "bind", "address");
 	text = lua_tolstring(L, -1, &len);
 	rc = parse(L, text, len, &e);
 	if (rc)

@@ -52,6 +52,19 @@ void *gr_net_check_self(lua_State *L, const char *label);
 /* Pushes nil, the message and the code of rc; returns 3. */
 int gr_net_fail_text(lua_State *L, int rc, const char *message);
 
+/* The methods getoption (name at index 2) and setoption (name, value) of a socket with this descriptor, -1 = closed. */
+int gr_net_getoption(lua_State *L, int fd);
+int gr_net_setoption(lua_State *L, int fd);
+
+/* Of the methods that grun.wait and grun.select call: 0 = "r", also when the argument at index 2 is the waiter that
+ * lualib/grun/wait.lua passes to every kind of object; 1 = "w". */
+int gr_net_check_direction(lua_State *L);
+
+/* For a table of options as argument idx with the value of option `name` at the top of the stack: raises; or returns
+ * permissions, which are a number or, since Lua has no octal numbers, octal digits in a string. */
+void gr_net_bad_option(lua_State *L, int idx, const char *name, const char *wanted);
+int gr_net_check_mode(lua_State *L, int idx, const char *name);
+
 /* Pushes an address as text. */
 void gr_net_push_addr(lua_State *L, const struct gr_addr *addr);
 

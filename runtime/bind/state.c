@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bind/lib_dgram.h"
 #include "bind/lib_edit.h"
 #include "bind/lib_httpd.h"
 #include "bind/lib_net.h"
@@ -247,6 +248,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.net");
 	lua_pushcfunction(L, luaopen_grun_core_httpd);
 	set_module(L, "grun.core.httpd");
+	lua_pushcfunction(L, luaopen_grun_core_dgram);
+	set_module(L, "grun.core.dgram");
 	lua_pushcfunction(L, luaopen_grun_core_edit);
 	set_module(L, "grun.core.edit");
 	lua_pop(L, 2);

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/hub.h"
@@ -44,18 +43,6 @@ void gr_listener_create(struct gr_listener *l)
 
 /* Opening. */
 
-static void remember_path(struct gr_listener *l)
-{
-	struct stat st;
-
-	if (l->addr.u.sa.sa_family != AF_UNIX || l->addr.u.un.sun_path[0] == '\0' ||
-	    lstat(l->addr.u.un.sun_path, &st) < 0)
-		return;
-	l->dev = st.st_dev;
-	l->ino = st.st_ino;
-	l->owner = getpid();
-}
-
 static int listen_on_any(const struct gr_addr *addrs, int n, const struct gr_sock_opts *opts)
 {
 	int fd = -EADDRNOTAVAIL;
@@ -79,7 +66,7 @@ int gr_listener_open(struct gr_listener *l, const struct gr_addr *addrs, int n, 
 	}
 	l->fd = fd;
 	gr_io_init(&l->io, fd, EV_READ);
-	remember_path(l);
+	gr_sock_remember_path(&l->path, &l->addr);
 	reserve.users++;
 	fill_reserve();
 	return 0;
@@ -234,23 +221,12 @@ void gr_listener_stop(struct gr_listener *l)
 		gr_wake(l->pausing, 0);
 }
 
-static void remove_path(struct gr_listener *l)
-{
-	struct stat st;
-
-	if (l->owner == 0 || l->owner != getpid())
-		return;
-	if (lstat(l->addr.u.un.sun_path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
-		unlink(l->addr.u.un.sun_path);
-	l->owner = 0;
-}
-
 void gr_listener_close(struct gr_listener *l)
 {
 	if (l->fd < 0)
 		return;
 	gr_io_end(&l->io, GR_CLOSED);
-	remove_path(l);
+	gr_sock_remove_path(&l->path, &l->addr);
 	close(l->fd);
 	l->fd = -1;
 	if (--reserve.users == 0)

@@ -3,8 +3,6 @@
 #ifndef GR_NET_LISTENER_H
 #define GR_NET_LISTENER_H
 
-#include <sys/types.h>
-
 #include "core/wait.h"
 #include "net/sock.h"
 
@@ -16,9 +14,7 @@ struct gr_listener {
 	struct gr_green *pausing; /* the accepting thread while it waits for descriptors */
 	double pause;             /* seconds of the last pause; 0 after a success */
 	struct gr_addr addr;      /* with the real port */
-	dev_t dev;                /* unix path: what we created, so that only that is unlinked */
-	ino_t ino;
-	pid_t owner;              /* the process that created it; 0: there is no path to unlink */
+	struct gr_sock_path path;
 };
 
 /* Makes a closed listener. */

@@ -50,29 +50,14 @@ static int new_socket(const struct gr_addr *addr, const struct gr_sock_opts *opt
 	return fd;
 }
 
-/* Listening. */
+/* Binding. */
 
-static int set_sharing(int fd, const struct gr_addr *addr, const struct gr_sock_opts *opts)
-{
-	int v6only = opts->v6only, rc = 0;
-
-	if (is_unix(addr))
-		return 0;
-	rc = turn_on(fd, SOL_SOCKET, SO_REUSEADDR);
-	if (rc == 0 && opts->reuse_port)
-		rc = turn_on(fd, SOL_SOCKET, SO_REUSEPORT);
-	if (rc == 0 && addr->u.sa.sa_family == AF_INET6 &&
-	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof(v6only)) < 0)
-		rc = -errno;
-	return rc;
-}
-
-static bool is_path(const struct gr_addr *addr)
+bool gr_sock_is_path(const struct gr_addr *addr)
 {
 	return is_unix(addr) && addr->u.un.sun_path[0] != '\0';
 }
 
-/* True if the path is a socket that nobody listens on. */
+/* True if the path is a socket that nobody uses: whatever its type, connecting is refused only then. */
 static bool is_stale(const struct gr_addr *addr)
 {
 	struct stat st;
@@ -89,15 +74,53 @@ static bool is_stale(const struct gr_addr *addr)
 	return refused;
 }
 
-static int bind_to(int fd, const struct gr_addr *addr)
+int gr_sock_bind(int fd, const struct gr_addr *addr)
 {
 	if (bind(fd, &addr->u.sa, addr->len) == 0)
 		return 0;
-	if (errno != EADDRINUSE || !is_path(addr))
+	if (errno != EADDRINUSE || !gr_sock_is_path(addr))
 		return -errno;
 	if (!is_stale(addr) || unlink(addr->u.un.sun_path) < 0)
 		return -EADDRINUSE;
 	return bind(fd, &addr->u.sa, addr->len) < 0 ? -errno : 0;
+}
+
+void gr_sock_remember_path(struct gr_sock_path *path, const struct gr_addr *addr)
+{
+	struct stat st;
+
+	*path = (struct gr_sock_path){0};
+	if (!gr_sock_is_path(addr) || lstat(addr->u.un.sun_path, &st) < 0)
+		return;
+	*path = (struct gr_sock_path){st.st_dev, st.st_ino, getpid()};
+}
+
+void gr_sock_remove_path(struct gr_sock_path *path, const struct gr_addr *addr)
+{
+	struct stat st;
+
+	if (path->owner == 0 || path->owner != getpid())
+		return;
+	if (lstat(addr->u.un.sun_path, &st) == 0 && st.st_dev == path->dev && st.st_ino == path->ino)
+		unlink(addr->u.un.sun_path);
+	path->owner = 0;
+}
+
+/* Listening. */
+
+static int set_sharing(int fd, const struct gr_addr *addr, const struct gr_sock_opts *opts)
+{
+	int v6only = opts->v6only, rc = 0;
+
+	if (is_unix(addr))
+		return 0;
+	rc = turn_on(fd, SOL_SOCKET, SO_REUSEADDR);
+	if (rc == 0 && opts->reuse_port)
+		rc = turn_on(fd, SOL_SOCKET, SO_REUSEPORT);
+	if (rc == 0 && addr->u.sa.sa_family == AF_INET6 &&
+	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof(v6only)) < 0)
+		rc = -errno;
+	return rc;
 }
 
 /* Nobody can connect between bind and listen, so the mode is in force before the first client. */
@@ -119,10 +142,10 @@ static int open_listener(int fd, const struct gr_addr *addr, const struct gr_soc
 	int rc = set_sharing(fd, addr, opts);
 
 	if (rc == 0)
-		rc = bind_to(fd, addr);
+		rc = gr_sock_bind(fd, addr);
 	if (rc < 0)
 		return rc;
-	if (is_path(addr))
+	if (gr_sock_is_path(addr))
 		return listen_on_path(fd, addr, opts);
 	return listen(fd, opts->backlog) < 0 ? -errno : 0;
 }
@@ -207,6 +230,7 @@ static const struct gr_sock_option options[] = {
 	{"rcvbuf", SOL_SOCKET, SO_RCVBUF, GR_SOCK_INT},
 	{"sndbuf", SOL_SOCKET, SO_SNDBUF, GR_SOCK_INT},
 	{"linger", SOL_SOCKET, SO_LINGER, GR_SOCK_LINGER},
+	{"broadcast", SOL_SOCKET, SO_BROADCAST, GR_SOCK_BOOL},
 };
 
 const struct gr_sock_option *gr_sock_option(const char *name)

@@ -4,6 +4,7 @@
 #define GR_NET_SOCK_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "net/addr.h"
 
@@ -20,8 +21,24 @@ extern const struct gr_sock_opts gr_sock_defaults;
 
 /* All sockets made here are non-blocking and close on exec. Functions return a descriptor or 0, or a negative errno. */
 
-/* Bound and listening. A unix path left behind by a process that is gone is replaced; one that somebody listens on, and
- * anything that is no socket, is -EADDRINUSE. */
+/* Binds. A unix path left behind by a process that is gone is replaced; one that somebody uses, and anything that is no
+ * socket, is -EADDRINUSE. */
+int gr_sock_bind(int fd, const struct gr_addr *addr);
+
+/* True for a unix socket with a place in the file system. */
+bool gr_sock_is_path(const struct gr_addr *addr);
+
+/* The unix path that a socket was bound to, so that who created it removes it, and only it. */
+struct gr_sock_path {
+	dev_t dev;
+	ino_t ino;
+	pid_t owner; /* the process that created it; 0: there is no path to remove */
+};
+
+void gr_sock_remember_path(struct gr_sock_path *path, const struct gr_addr *addr);
+void gr_sock_remove_path(struct gr_sock_path *path, const struct gr_addr *addr);
+
+/* Bound, as by gr_sock_bind, and listening. */
 int gr_sock_listen(const struct gr_addr *addr, const struct gr_sock_opts *opts);
 
 /* Starts to connect, from `local` unless that is NULL. The connection is made, or has failed with gr_sock_error, when

@@ -22,14 +22,19 @@ local defaults = {
 
 local LIMITS = { max_line = 65535, max_header = 1048576, max_headers = 1024, max_body = 2 ^ 40 }
 
---- Types of the options of HTTP servers, for grun.server.
-M.options = {
+-- Name of an option -> its types.
+local options = {
   header_timeout = "number", idle_timeout = "number", body_timeout = "number",
   write_timeout = "number", max_line = "number", max_header = "number", max_headers = "number",
   max_body = "number", max_requests = "number", server_header = "string boolean",
   access_log = "boolean string function", trust_proxy = "number boolean",
   proxy_protocol = "boolean",
 }
+
+--- Types of an HTTP server's options: these and those that every server has.
+function M.options_and(common)
+  return setmetatable(options, { __index = common })
+end
 
 ---@class grun.http.server.options: grun.server.options
 ---@field header_timeout? number seconds from a request's first byte to the end of its head (10)
