@@ -304,7 +304,7 @@ local options = {
 }
 local listen_options = {
   backlog = "number", reuse_port = "boolean", v6only = "boolean", mode = "string number",
-  nodelay = "boolean", keepalive = "boolean",
+  nodelay = "boolean", keepalive = "boolean", fastopen = "number",
 }
 
 -- Returns those for listen.
@@ -356,6 +356,7 @@ end
 ---@field mode? string|integer permissions of a unix path, such as "0660"
 ---@field nodelay? boolean default true
 ---@field keepalive? boolean
+---@field fastopen? integer clients that may send data with their SYN and are not accepted yet
 
 --- Listens on the address and runs handler(conn) in a thread of its own for each client, from now
 --- on until stop(). The connection is closed when the handler returns or fails. Returns nil,
