@@ -6,6 +6,8 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "bind/luautil.h"
 #include "net/listener.h"
@@ -374,9 +376,25 @@ static int l_net_pair(lua_State *L)
 
 /* ---- Raw descriptors ---- */
 
+/* A wait goes through an epoll descriptor of its own: libev aborts when a descriptor that it watches was closed. */
+struct raw_wait {
+	struct gr_io io; /* of the epoll descriptor */
+	int fd;          /* what is waited for */
+	short events;    /* of poll(2), which are epoll's as well */
+};
+
+static void end_raw(struct raw_wait *w)
+{
+	if (w->io.ev.fd < 0)
+		return;
+	gr_io_end(&w->io, GR_CLOSED);
+	close(w->io.ev.fd);
+	w->io.ev.fd = -1;
+}
+
 static int l_wait_gc(lua_State *L)
 {
-	gr_io_end(lua_touserdata(L, 1), GR_CLOSED);
+	end_raw(lua_touserdata(L, 1));
 	return 0;
 }
 
@@ -393,36 +411,51 @@ static int poll_once(int fd, short events)
 }
 
 /* Nothing tells when a descriptor that is not ours was closed, so one look at it in each second. */
-static int wait_looking(struct gr_io *io, short events, double until, const char *what)
+static int wait_looking(struct raw_wait *w, double until, const char *what)
 {
 	double look;
 	int rc, seen;
 
 	do {
 		look = gr_until(LOOK_AGAIN);
-		rc = gr_io_wait(io, look < until ? look : until, what);
+		rc = gr_io_wait(&w->io, look < until ? look : until, what);
 		if (rc < 0 && rc != GR_TIMEOUT)
 			return rc;
-		seen = poll_once(io->ev.fd, events);
+		seen = poll_once(w->fd, w->events);
 		rc = seen == GR_TIMEOUT ? rc : seen;
 	} while (rc == GR_TIMEOUT && look < until);
 	return rc;
 }
 
-static int wait_raw(lua_State *L, int fd, int events, double until, const char *what)
+static int begin_raw(struct raw_wait *w)
 {
-	struct gr_io *io = lua_newuserdata(L, sizeof(*io));
+	struct epoll_event event = {.events = (uint32_t)w->events};
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+
+	if (epoll < 0)
+		return -errno;
+	gr_io_init(&w->io, epoll, EV_READ);
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, w->fd, &event) < 0 ? -errno : 0;
+}
+
+static int wait_raw(lua_State *L, int fd, short events, double until, const char *what)
+{
+	struct raw_wait *w = lua_newuserdata(L, sizeof(*w));
 	int rc;
 
-	gr_io_init(io, fd, events);
+	gr_io_init(&w->io, -1, EV_READ);
+	w->fd = fd;
+	w->events = events;
 	luaL_getmetatable(L, WAIT);
 	lua_setmetatable(L, -2);
-	rc = wait_looking(io, events == EV_READ ? POLLIN : POLLOUT, until, what);
-	gr_io_end(io, GR_CLOSED);
+	rc = begin_raw(w);
+	if (rc == 0)
+		rc = wait_looking(w, until, what);
+	end_raw(w);
 	return rc;
 }
 
-static int wait_for(lua_State *L, int events, const char *what)
+static int wait_for(lua_State *L, short events, const char *what)
 {
 	int fd = (int)luaL_checkinteger(L, 1), rc;
 	double until = gr_lua_opt_until(L, 2);
@@ -430,7 +463,7 @@ static int wait_for(lua_State *L, int events, const char *what)
 	rc = gr_lua_enter_wait(L);
 	if (rc)
 		return rc;
-	rc = poll_once(fd, events == EV_READ ? POLLIN : POLLOUT);
+	rc = poll_once(fd, events);
 	if (rc == GR_TIMEOUT && until > 0)
 		rc = wait_raw(L, fd, events, until, what);
 	if (rc < 0)
@@ -441,12 +474,12 @@ static int wait_for(lua_State *L, int events, const char *what)
 
 static int l_net_wait_readable(lua_State *L)
 {
-	return wait_for(L, EV_READ, "wait_readable");
+	return wait_for(L, POLLIN, "wait_readable");
 }
 
 static int l_net_wait_writable(lua_State *L)
 {
-	return wait_for(L, EV_WRITE, "wait_writable");
+	return wait_for(L, POLLOUT, "wait_writable");
 }
 
 /* ---- The module ---- */

@@ -14,6 +14,11 @@ static const double HEAD_START = 0.25; /* seconds of an attempt before the next 
 
 /* ---- One address ---- */
 
+static int family(const struct gr_addr *addr)
+{
+	return addr->u.sa.sa_family;
+}
+
 /* Unlike TCP, unix sockets do not queue who finds the backlog full, and nothing tells when there is room again. */
 static int connect_patiently(const struct gr_addr *addr, const struct gr_addr *local, const struct gr_sock_opts *opts,
 			     double until)
@@ -21,7 +26,7 @@ static int connect_patiently(const struct gr_addr *addr, const struct gr_addr *l
 	double pause = RETRY_MIN, end;
 	int fd = gr_sock_connect(addr, local, opts), rc;
 
-	while (fd == -EAGAIN && addr->u.sa.sa_family == AF_UNIX) {
+	while (fd == -EAGAIN && family(addr) == AF_UNIX) {
 		end = gr_until(pause);
 		rc = gr_wait(end < until ? end : until, "connect");
 		if (rc != GR_TIMEOUT || end >= until)
@@ -79,12 +84,23 @@ static void interleave(struct race *r, const struct gr_addr *addrs, int n)
 	int at[2] = {0, 0}, side = 0;
 
 	while (r->n < n) {
-		while (at[side] < n && (addrs[at[side]].u.sa.sa_family == addrs[0].u.sa.sa_family) != (side == 0))
+		while (at[side] < n && (family(&addrs[at[side]]) == family(&addrs[0])) != (side == 0))
 			at[side]++;
 		if (at[side] < n)
 			r->addrs[r->n++] = &addrs[at[side]++];
 		side = !side;
 	}
+}
+
+/* Only addresses of the family that we connect from. */
+static void select_family(struct race *r, int wanted)
+{
+	int n = 0;
+
+	for (int i = 0; i < r->n; i++)
+		if (family(r->addrs[i]) == wanted)
+			r->addrs[n++] = r->addrs[i];
+	r->n = n;
 }
 
 static void note_failure(struct race *r, int i, int rc)
@@ -200,7 +216,9 @@ static int connect_any(struct gr_stream *s, const struct gr_addr *addrs, int n, 
 	if (r == NULL)
 		return -ENOMEM;
 	interleave(r, addrs, n < GR_ADDR_MAX ? n : GR_ADDR_MAX);
-	fd = run(r, local, opts, until);
+	if (local)
+		select_family(r, family(local));
+	fd = r->n == 0 ? -EAFNOSUPPORT : run(r, local, opts, until);
 	for (int i = 0; i < r->started; i++)
 		if (r->attempts[i].fd >= 0)
 			fail_attempt(r, i, GR_CLOSED);
