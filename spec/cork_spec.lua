@@ -6,7 +6,7 @@ local helper = require("spec.helper")
 local net = require("spec.net_helper")
 
 local test = net.test(it, function(fn) finally(fn) end)
-local connected, parked, noise, same = net.connected, net.parked, net.noise, net.same
+local parked, noise, same = net.parked, net.noise, net.same
 
 local KIB, MIB = 1024, 1024 * 1024
 

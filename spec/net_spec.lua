@@ -305,9 +305,9 @@ describe("waiting for a raw descriptor", function()
 
   test("notices that it was closed", function(keep)
     local a = keep(assert(grun.pair()))
-    local reading, writing = parked(grun.wait_readable, a:fd()), nil
+    local reading = parked(grun.wait_readable, a:fd())
     local full = parked(a.write, a, ("x"):rep(4194304))
-    writing = parked(grun.wait_writable, a:fd(), 10)
+    local writing = parked(grun.wait_writable, a:fd(), 10)
     a:close()
     full:join()
     assert.same({ nil, "Bad file descriptor", "EBADF" }, { reading:get() })

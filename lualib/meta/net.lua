@@ -47,9 +47,9 @@ function M.listen(address, opts) end
 ---@return grun.conn|nil, grun.conn|string, string?
 function M.pair() end
 
---- Waits until a raw descriptor is readable, which files always are. Returns true, or nil, "timeout",
---- "timeout" after `seconds`, or nil, message, code; "EBADF" at most a second after it was closed,
---- unless its number is in use again. Parks.
+--- Waits until a raw descriptor is readable, which files always are. Returns true, or nil,
+--- "timeout", "timeout" after `seconds`, or nil, message, code; "EBADF" at most a second after it
+--- was closed, unless its number is in use again. Parks.
 ---@param fd integer
 ---@param seconds? number
 ---@return true|nil, string?, string?
@@ -147,10 +147,10 @@ function conn:flush() end
 
 --- Sends a file, or `len` bytes of it from offset `from` (in bytes, 0 = the start) on, within one
 --- timeout; the kernel copies where it can. A path is sent from its start. A file of Lua's is sent
---- from its current position, which moves on by what was sent, or from `from`, and then the position
---- stays; of a pipe what comes is sent up to its end. Returns how many bytes went out, or nil,
---- message, code and how many: "ENODATA" if the file ended before `len` or became shorter meanwhile,
---- "ENOENT", "EISDIR", "ESPIPE" (`from` of a pipe). Parks.
+--- from its current position, which moves on by what was sent, or from `from`, and then the
+--- position stays; of a pipe what comes is sent up to its end. Returns how many bytes went out, or
+--- nil, message, code and how many: "ENODATA" if the file ended before `len` or became shorter
+--- meanwhile, "ENOENT", "EISDIR", "ESPIPE" (`from` of a pipe). Parks.
 ---@param source string|file* path or file
 ---@param from? integer
 ---@param len? integer
@@ -216,7 +216,7 @@ function conn:fd() end
 ---@field sent integer bytes to the kernel
 ---@field buffered integer bytes received but not read yet
 ---@field corked integer bytes written in a cork but not sent yet
----@field unsent? integer bytes sent that the peer's kernel has not acknowledged (unix: not read) yet
+---@field unsent? integer bytes sent and not acknowledged by the peer's kernel (unix: not read) yet
 ---@field rtt? number seconds that a round trip takes; this and the following only of tcp
 ---@field received_ago? number seconds since data came from the peer
 ---@field sent_ago? number seconds since data was sent to it

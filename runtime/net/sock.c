@@ -192,7 +192,7 @@ int gr_sock_pair(int fds[2])
 
 static int check_role(int fd, enum gr_sock_role role)
 {
-	int type, listening, rc = get_int(fd, SOL_SOCKET, SO_TYPE, &type);
+	int type = 0, listening = 0, rc = get_int(fd, SOL_SOCKET, SO_TYPE, &type);
 	struct gr_addr peer;
 
 	if (rc == 0)
@@ -215,7 +215,7 @@ static int set_flags(int fd)
 
 int gr_sock_adopt(int fd, enum gr_sock_role role, const struct gr_sock_opts *opts)
 {
-	int domain, rc = check_role(fd, role);
+	int domain = 0, rc = check_role(fd, role);
 
 	if (rc == 0)
 		rc = get_int(fd, SOL_SOCKET, SO_DOMAIN, &domain);
@@ -260,7 +260,7 @@ int gr_sock_peercred(int fd, struct gr_sock_cred *out)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
-	int domain, rc = get_int(fd, SOL_SOCKET, SO_DOMAIN, &domain);
+	int domain = 0, rc = get_int(fd, SOL_SOCKET, SO_DOMAIN, &domain);
 
 	if (rc < 0)
 		return rc;
