@@ -105,6 +105,22 @@ describe("a connection", function()
     assert.equal(" rest", b:read("a"))
   end)
 
+  test("puts together a line of 40 KB that comes byte by byte", function(keep)
+    local a, b = transports.tcp(keep)
+    local line = noise(40 * 1000)
+    grun.spawn(function()
+      for i = 1, #line do
+        a:write(line:sub(i, i))
+        if i % 10 == 0 then
+          grun.yield()
+        end
+      end
+      a:close()
+    end)
+    assert.is_true(same(line, b:read_until("\n")))
+    assert.same({ nil, "closed", "closed" }, { b:read() })
+  end)
+
   test("is shown with its addresses and descriptor", function(keep)
     local a, b = transports.tcp(keep)
     local text = ("conn tcp %s -> %s (fd %d)"):format(
@@ -129,27 +145,72 @@ describe("a connection", function()
   test("counts its bytes", function(keep)
     local a, b = keep(assert(grun.pair()))
     a:write("12345678")
+    assert.is_true(a:stats().unsent > 0)
     b:read(3)
-    assert.same({ received = 0, sent = 8, buffered = 0 }, a:stats())
-    assert.same({ received = 8, sent = 0, buffered = 5 }, b:stats())
+    assert.same({ received = 0, sent = 8, buffered = 0, corked = 0, unsent = 0 }, a:stats())
+    assert.same({ received = 8, sent = 0, buffered = 5, corked = 0, unsent = 0 }, b:stats())
+    b:close()
+    assert.same({ received = 8, sent = 0, buffered = 0, corked = 0 }, b:stats())
   end)
 
-  test("has options", function(keep)
+  test("over tcp knows what the kernel knows", function(keep)
+    local a, b = transports.tcp(keep)
+    a:write("x")
+    b:read(1)
+    grun.sleep(0.05)
+    local stats = b:stats()
+    assert.is_true(stats.received_ago >= 0.03 and stats.received_ago < 5, stats.received_ago)
+    stats = a:stats()
+    assert.is_true(stats.sent_ago >= 0.03 and stats.sent_ago < 5, stats.sent_ago)
+    assert.is_true(stats.rtt > 0 and stats.rtt < 1, stats.rtt)
+    assert.equal(0, stats.retransmits)
+  end)
+
+  -- Name, how it is by default, a value to set; false: it can only be read.
+  local options = {
+    { "nodelay", true, false }, { "keepalive", false, true }, { "keepidle", 7200, 30 },
+    { "keepintvl", 75, 5 }, { "keepcnt", 9, 3 }, { "user_timeout", 0, 2.5 }, { "tos", 0, 16 },
+    { "linger", false, 3 }, { "linger", 3, false }, { "quickack", true, false },
+    { "fastopen", false }, { "reuseaddr", false }, { "type", "stream" },
+  }
+
+  for name, domain in pairs({ tcp = "inet", ["tcp over IPv6"] = "inet6" }) do
+    test("has options: " .. name, function(keep)
+      local a = transports[name](keep)
+      for _, option in ipairs(options) do
+        local key, default, value = option[1], option[2], option[3]
+        assert.equal(default, a:getoption(key), key)
+        if value ~= nil then
+          assert.is_true(a:setoption(key, value), key)
+          assert.equal(value, a:getoption(key), key)
+        else
+          assert.has_error(function() a:setoption(key, true) end,
+            ("bad argument #1 to 'setoption' (option '%s' can only be read)"):format(key))
+        end
+      end
+      assert.equal(domain, a:getoption("domain"))
+      for _, key in ipairs({ "sndbuf", "rcvbuf" }) do
+        assert.is_true(a:setoption(key, 65536))
+        assert.is_true(a:getoption(key) >= 65536)
+      end
+    end)
+  end
+
+  test("refuses options that it has not and values that they cannot have", function(keep)
     local a = transports.tcp(keep)
-    assert.is_true(a:getoption("nodelay"))
-    assert.is_true(a:setoption("nodelay", false))
-    assert.is_false(a:getoption("nodelay"))
-    assert.is_false(a:getoption("keepalive"))
-    assert.is_true(a:setoption("keepalive", true))
-    assert.is_true(a:getoption("keepalive"))
-    assert.is_false(a:getoption("linger"))
-    assert.is_true(a:setoption("linger", 3))
-    assert.equal(3, a:getoption("linger"))
-    assert.is_true(a:setoption("linger", false))
-    assert.is_true(a:setoption("sndbuf", 65536))
-    assert.is_true(a:getoption("sndbuf") >= 65536)
     assert.has_error(function() a:getoption("colour") end,
       "bad argument #1 to 'getoption' (unknown option 'colour')")
+    assert.has_error(function() a:setoption("nodelay", 1) end,
+      "bad argument #2 to 'setoption' (boolean expected, got number)")
+    assert.has_error(function() a:setoption("keepidle", -1) end,
+      "bad argument #2 to 'setoption' (must be 0 or more)")
+    assert.has_error(function() a:setoption("user_timeout", 1e9) end,
+      "bad argument #2 to 'setoption' (too large)")
+    assert.same({ nil, "Invalid argument", "EINVAL" }, { a:setoption("keepidle", 1e6) })
+    local b = keep(assert(grun.pair()))
+    assert.equal("unix", b:getoption("domain"))
+    assert.equal("EOPNOTSUPP", select(3, b:getoption("tos")))
+    assert.equal("EOPNOTSUPP", select(3, b:setoption("keepcnt", 2)))
   end)
 
   it("that is collected is closed", function()
@@ -595,7 +656,8 @@ describe("close", function()
     local uses = {
       read = { "l" }, recv = {}, peek = {}, read_until = { "x" }, write = { "x" }, fd = {},
       shutdown = { "w" }, peername = {}, sockname = {}, getoption = { "linger" },
-      setoption = { "linger", 0 },
+      setoption = { "linger", 0 }, flush = {}, cork = { print }, sendfile = { "/dev/null" },
+      send_fd = { 0 }, recv_fd = {}, peercred = {},
     }
     for name, args in pairs(uses) do
       local ok, message, code = a[name](a, unpack(args))
@@ -667,6 +729,19 @@ describe("a reset", function()
   test("while writing", function(keep)
     local a, b = transports.tcp(keep)
     local t = parked(a.write, a, ("x"):rep(16 * KIB * KIB))
+    reset(b)
+    local ok, _, code = t:get()
+    assert.is_nil(ok)
+    assert.is_true(code == "ECONNRESET" or code == "EPIPE")
+  end)
+
+  test("while a cork is sent", function(keep)
+    local a, b = transports.tcp(keep)
+    local t = parked(a.cork, a, function()
+      while a:write(("x"):rep(60 * KIB)) do end
+      a:write("the end")
+      return "done"
+    end)
     reset(b)
     local ok, _, code = t:get()
     assert.is_nil(ok)

@@ -176,7 +176,8 @@ function M.quote(word)
   return "'" .. tostring(word):gsub("'", "'\\''") .. "'"
 end
 
-local function contents(name)
+--- The text of a file.
+function M.contents(name)
   local file = assert(io.open(name, "rb"))
   local text = file:read("*a")
   file:close()
@@ -204,7 +205,7 @@ function M.run_child(args, opts)
   local shell = assert(io.popen(command))
   local status = tonumber(shell:read("*l"))
   shell:close()
-  return contents(out), contents(err), status
+  return M.contents(out), M.contents(err), status
 end
 
 --- Runs the text of a script; opts and results as in run_child.

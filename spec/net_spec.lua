@@ -303,6 +303,32 @@ describe("waiting for a raw descriptor", function()
     assert.equal("cancelled", t:status())
   end)
 
+  test("notices that it was closed", function(keep)
+    local a = keep(assert(grun.pair()))
+    local reading = parked(grun.wait_readable, a:fd())
+    local full = parked(a.write, a, ("x"):rep(4194304))
+    local writing = parked(grun.wait_writable, a:fd(), 10)
+    a:close()
+    full:join()
+    assert.same({ nil, "Bad file descriptor", "EBADF" }, { reading:get() })
+    assert.same({ nil, "Bad file descriptor", "EBADF" }, { writing:get() })
+  end)
+
+  test("times out after more than a second too", function(keep)
+    local a = keep(assert(grun.pair()))
+    local start = grun.now()
+    assert.same({ nil, "timeout", "timeout" }, { grun.wait_readable(a:fd(), 1.2) })
+    local took = grun.now() - start
+    assert.is_true(took >= 1.2 and took < 5, took)
+  end)
+
+  it("returns at once for a file, which epoll refuses", function()
+    local out = helper.run_script([[
+      print(grun.wait_readable(0), grun.wait_readable(0, 0), grun.wait_writable(1))
+    ]], { stdin = "text" })
+    assert.equal("true\ttrue\ttrue\n", out)
+  end)
+
   it("refuses what is no descriptor", function()
     assert.equal("EBADF", select(3, grun.wait_readable(999999)))
     assert.equal("EBADF", select(3, grun.wait_writable(-1, 0.1)))

@@ -228,7 +228,7 @@ local options = {
 }
 local listen_options = {
   backlog = "number", reuse_port = "boolean", v6only = "boolean", mode = "string number",
-  nodelay = "boolean", keepalive = "boolean",
+  nodelay = "boolean", keepalive = "boolean", fastopen = "number",
 }
 
 local function is_datagram(address)
@@ -271,6 +271,7 @@ end
 ---@field mode? string|integer permissions of a unix path, such as "0660"
 ---@field nodelay? boolean default true
 ---@field keepalive? boolean
+---@field fastopen? integer clients that may send data with their SYN and are not accepted yet
 --- Of datagrams also the options of grun.udp, and on_error gets the peer instead of a connection.
 
 --- Listens on the address and runs handler(conn) in a thread of its own for each client, from now

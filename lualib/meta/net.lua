@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- For editors: what runtime/bind/lib_net.c, lib_conn.c and lib_conn_io.c define. Never loaded.
+-- For editors: what runtime/bind/lib_net.c and lib_conn*.c define. Never loaded.
 
 ---@meta grun.core.net
 -- luacheck: no unused
@@ -11,6 +11,8 @@ local M = {}
 ---@field bind? string local address to connect from, such as "127.0.0.2:0"
 ---@field nodelay? boolean default true
 ---@field keepalive? boolean
+---@field fastopen? boolean send the first data with the SYN to a server that is known (RFC 7413);
+---   connecting to it succeeds at once then, and the first write or read fails if it is not there
 
 ---@class grun.listen.options
 ---@field backlog? integer clients that may wait to be accepted (default 1024)
@@ -19,9 +21,13 @@ local M = {}
 ---@field mode? string|integer permissions of a unix path, such as "0660"
 ---@field nodelay? boolean of its clients; default true
 ---@field keepalive? boolean of its clients
+---@field fastopen? integer clients that may send data with their SYN and are not accepted yet
 
---- Connects to "tcp://host:port", "host:port", "unix:/path" or "unix:@name". Returns nil, message,
---- code on failure. The addresses of a name are tried in order. Parks.
+--- Connects to "tcp://host:port", "host:port", "unix:/path" or "unix:@name"; or takes over a
+--- connected stream socket, "fd:3", from now on ours to close (of the options only nodelay and
+--- keepalive count). The addresses of a name, IPv6 and IPv4 in turn, are tried 250 ms apart, or as
+--- soon as the one before has failed; the first that answers wins. Returns nil, message, code on
+--- failure: the first address's, or "timeout". Parks.
 ---@param address string
 ---@param opts? grun.connect.options
 ---@return grun.conn|nil, string?, string?
@@ -29,7 +35,9 @@ local M = {}
 function M.connect(address, opts) end
 
 --- Listens. Port 0 is any free one, no host ("tcp://:80") all interfaces. A unix path that nobody
---- listens on any more is replaced. Returns nil, message, code on failure.
+--- listens on any more is replaced. "fd:3" takes over a listening socket, such as one of systemd's;
+--- of the options only nodelay, keepalive and fastopen count then. Returns nil, message, code on
+--- failure.
 ---@param address string
 ---@param opts? grun.listen.options
 ---@return grun.listener|nil, string?, string?
@@ -39,8 +47,9 @@ function M.listen(address, opts) end
 ---@return grun.conn|nil, grun.conn|string, string?
 function M.pair() end
 
---- Waits until a raw descriptor is readable. Returns true, or nil, "timeout", "timeout" after
---- `seconds`, or nil, message, code. Nobody may close the descriptor meanwhile. Parks.
+--- Waits until a raw descriptor is readable, which files always are. Returns true, or nil,
+--- "timeout", "timeout" after `seconds`, or nil, message, code; "EBADF" at most a second after it
+--- was closed, unless its number is in use again. Parks.
 ---@param fd integer
 ---@param seconds? number
 ---@return true|nil, string?, string?
@@ -130,6 +139,49 @@ function conn:lines(format) end
 ---@async
 function conn:write(...) end
 
+--- Sends what is collected in a cork. Returns true, or nil, message, code; what could not be sent
+--- stays collected. Parks.
+---@return true|nil, string?, string?, integer?
+---@async
+function conn:flush() end
+
+--- Sends a file, or `len` bytes of it from offset `from` (in bytes, 0 = the start) on, within one
+--- timeout; the kernel copies where it can. A path is sent from its start. A file of Lua's is sent
+--- from its current position, which moves on by what was sent, or from `from`, and then the
+--- position stays; of a pipe what comes is sent up to its end. Returns how many bytes went out, or
+--- nil, message, code and how many: "ENODATA" if the file ended before `len` or became shorter
+--- meanwhile, "ENOENT", "EISDIR", "ESPIPE" (`from` of a pipe). Parks.
+---@param source string|file* path or file
+---@param from? integer
+---@param len? integer
+---@return integer|nil, string?, string?, integer?
+---@async
+function conn:sendfile(source, from, len) end
+
+--- Hands a descriptor to the other side of a unix connection, together with one byte, a zero, that
+--- conn:recv_fd consumes. The descriptor stays open here. Returns true, or nil, message, code:
+--- "EOPNOTSUPP" on other connections. Parks.
+---@param fd integer
+---@return true|nil, string?, string?
+---@async
+function conn:send_fd(fd) end
+
+--- Waits for a descriptor from the other side of a unix connection. It is the caller's to close, or
+--- to give to grun.connect or grun.listen ("fd:7"), and is not inherited by child processes. Of
+--- several in one message the first counts, the others are closed. Only reads that come before it
+--- decide what is lost: read, recv and the like take any bytes they can get, and a descriptor that
+--- comes with one of them is gone. So send it first, or ask before. Returns nil, message, code:
+--- "EBADMSG" when data comes first, which stays to be read. Parks.
+---@param seconds? number instead of the connection's timeout
+---@return integer|nil, string?, string?
+---@async
+function conn:recv_fd(seconds) end
+
+--- The process that made the other side of a unix connection, and its user and group at that time.
+--- Returns nil, message, code on failure: "EOPNOTSUPP" on other connections.
+---@return { pid: integer, uid: integer, gid: integer }|nil, string?, string?
+function conn:peercred() end
+
 --- Ends reading, writing or both. Returns nil, message, code on failure.
 ---@param direction "r"|"w"|"rw"
 ---@return true|nil, string?, string?
@@ -159,20 +211,47 @@ function conn:sockname() end
 ---@return integer|nil, string?, string?
 function conn:fd() end
 
---- Bytes received from and sent to the kernel, and bytes received but not read yet.
----@return { received: integer, sent: integer, buffered: integer }
+---@class grun.conn.stats
+---@field received integer bytes from the kernel
+---@field sent integer bytes to the kernel
+---@field buffered integer bytes received but not read yet
+---@field corked integer bytes written in a cork but not sent yet
+---@field unsent? integer bytes sent and not acknowledged by the peer's kernel (unix: not read) yet
+---@field rtt? number seconds that a round trip takes; this and the following only of tcp
+---@field received_ago? number seconds since data came from the peer
+---@field sent_ago? number seconds since data was sent to it
+---@field retransmits? integer segments that were sent again
+
+--- Counters of the connection. After close only the first four are there.
+---@return grun.conn.stats
 function conn:stats() end
 
----@alias grun.conn.option "nodelay"|"keepalive"|"keepidle"|"rcvbuf"|"sndbuf"|"linger"|"broadcast"
+---@alias grun.conn.option
+---| "nodelay" # boolean
+---| "keepalive" # boolean
+---| "keepidle" # seconds of silence before the first probe
+---| "keepintvl" # seconds between probes
+---| "keepcnt" # unanswered probes until the connection is given up
+---| "user_timeout" # seconds that sent data may stay unacknowledged; 0 = the system's limit
+---| "quickack" # boolean: acknowledge at once; the kernel changes it again
+---| "tos" # type of service, or traffic class of IPv6
+---| "rcvbuf" # bytes
+---| "sndbuf" # bytes
+---| "linger" # seconds, 0 = close sends a reset, false = off
+---| "broadcast" # boolean, of datagrams
+---| "fastopen" # boolean, can only be read, like those that follow
+---| "reuseaddr" # boolean
+---| "type" # "stream"
+---| "domain" # "inet", "inet6" or "unix"
 
---- linger: seconds, 0 = close sends a reset, false = off. Returns nil, message, code on failure.
+--- Returns nil, message, code on failure.
 ---@param name grun.conn.option
----@return boolean|integer|nil, string?, string?
+---@return boolean|number|string|nil, string?, string?
 function conn:getoption(name) end
 
 --- Returns true, or nil, message, code on failure.
 ---@param name grun.conn.option
----@param value boolean|integer
+---@param value boolean|number
 ---@return true|nil, string?, string?
 function conn:setoption(name, value) end
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections for Lua: everything but reading and writing, which is in lib_conn_io.c. */
+/* Connections for Lua: everything but reading and writing (lib_conn_read.c, lib_conn_write.c). */
 #include "bind/lib_net.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <math.h>
 
 #include "bind/luautil.h"
@@ -108,14 +110,47 @@ static void set_number(lua_State *L, const char *key, double value)
 	lua_setfield(L, -2, key);
 }
 
+static void push_kernel_stats(lua_State *L, int fd)
+{
+	struct gr_sock_info info;
+
+	gr_sock_info(fd, &info);
+	if (info.unsent >= 0)
+		set_number(L, "unsent", info.unsent);
+	if (!info.tcp)
+		return;
+	set_number(L, "rtt", info.rtt);
+	set_number(L, "received_ago", info.received_ago);
+	set_number(L, "sent_ago", info.sent_ago);
+	set_number(L, "retransmits", info.retransmits);
+}
+
 static int l_conn_stats(lua_State *L)
 {
 	const struct gr_stream *s = gr_conn_check(L);
 
-	lua_createtable(L, 0, 3);
+	lua_createtable(L, 0, 9);
 	set_number(L, "received", (double)s->received);
 	set_number(L, "sent", (double)s->sent);
 	set_number(L, "buffered", (double)s->len);
+	set_number(L, "corked", (double)gr_stream_corked(s));
+	if (s->fd >= 0)
+		push_kernel_stats(L, s->fd);
+	return 1;
+}
+
+static int l_conn_peercred(lua_State *L)
+{
+	const struct gr_stream *s = gr_conn_check(L);
+	struct gr_sock_cred cred;
+	int rc = s->fd < 0 ? GR_CLOSED : gr_sock_peercred(s->fd, &cred);
+
+	if (rc < 0)
+		return gr_lua_fail(L, rc);
+	lua_createtable(L, 0, 3);
+	set_number(L, "pid", cred.pid);
+	set_number(L, "uid", cred.uid);
+	set_number(L, "gid", cred.gid);
 	return 1;
 }
 
@@ -136,7 +171,11 @@ int gr_net_getoption(lua_State *L, int fd)
 
 	if (rc < 0)
 		return gr_lua_fail(L, rc);
-	if (o->kind == GR_SOCK_BOOL || value < 0)
+	if (o->kind == GR_SOCK_WORD)
+		lua_pushstring(L, gr_sock_word(o, value));
+	else if (o->kind == GR_SOCK_MS)
+		lua_pushnumber(L, value / 1e3);
+	else if (o->kind == GR_SOCK_BOOL || value < 0)
 		lua_pushboolean(L, value > 0);
 	else
 		lua_pushinteger(L, value);
@@ -150,14 +189,20 @@ static int l_conn_getoption(lua_State *L)
 
 static int check_value(lua_State *L, int idx, const struct gr_sock_option *o)
 {
+	double n;
+
+	if (o->fixed)
+		luaL_argerror(L, 2, lua_pushfstring(L, "option '%s' can only be read", o->name));
 	if (o->kind == GR_SOCK_BOOL) {
 		luaL_checktype(L, idx, LUA_TBOOLEAN);
 		return lua_toboolean(L, idx);
 	}
 	if (o->kind == GR_SOCK_LINGER && lua_isboolean(L, idx) && !lua_toboolean(L, idx))
 		return -1;
-	luaL_argcheck(L, luaL_checknumber(L, idx) >= 0, idx, "must be 0 or more");
-	return (int)lua_tointeger(L, idx);
+	n = luaL_checknumber(L, idx) * (o->kind == GR_SOCK_MS ? 1000 : 1);
+	luaL_argcheck(L, n >= 0, idx, "must be 0 or more");
+	luaL_argcheck(L, n <= INT_MAX, idx, "too large");
+	return (int)n;
 }
 
 int gr_net_setoption(lua_State *L, int fd)
@@ -171,6 +216,42 @@ int gr_net_setoption(lua_State *L, int fd)
 static int l_conn_setoption(lua_State *L)
 {
 	return gr_net_setoption(L, gr_conn_check(L)->fd);
+}
+
+/* ---- Descriptors over unix sockets ---- */
+
+static int l_conn_send_fd(lua_State *L)
+{
+	struct gr_stream *s = gr_conn_check(L);
+	int fd = (int)luaL_checkinteger(L, 2), rc = gr_lua_enter_try(L);
+	double until;
+
+	if (rc)
+		return rc;
+	until = gr_stream_until(s);
+	rc = gr_stream_begin_write(s, until);
+	if (rc == 0) {
+		rc = gr_stream_send_fd(s, fd, until);
+		gr_stream_end_write(s);
+	}
+	return rc < 0 ? gr_lua_fail(L, rc) : push_true(L);
+}
+
+static int l_conn_recv_fd(lua_State *L)
+{
+	struct gr_stream *s = gr_conn_check(L);
+	double until = lua_isnoneornil(L, 2) ? gr_stream_until(s) : gr_lua_opt_until(L, 2);
+	int rc = gr_lua_enter_try(L);
+
+	if (rc)
+		return rc;
+	rc = gr_stream_recv_fd(s, until);
+	if (rc == -EBADMSG)
+		return gr_net_fail_text(L, rc, "data instead of a descriptor");
+	if (rc < 0)
+		return gr_lua_fail(L, rc);
+	lua_pushinteger(L, rc);
+	return 1;
 }
 
 /* An address without its scheme; unnamed ones are empty. */
@@ -251,6 +332,9 @@ static const luaL_Reg methods[] = {
 	{"stats", l_conn_stats},
 	{"getoption", l_conn_getoption},
 	{"setoption", l_conn_setoption},
+	{"peercred", l_conn_peercred},
+	{"send_fd", l_conn_send_fd},
+	{"recv_fd", l_conn_recv_fd},
 	{"_poll", l_conn_poll},
 	{"_subscribe", l_conn_subscribe},
 	{"_unsubscribe", l_conn_unsubscribe},
@@ -270,7 +354,8 @@ void gr_conn_init(lua_State *L)
 	gr_net_new_class(L, gr_conn_class, "conn", methods, meta);
 	mt = lua_gettop(L);
 	lua_getfield(L, mt, "__index");
-	gr_net_set_functions(L, gr_conn_io_methods, mt);
+	gr_net_set_functions(L, gr_conn_read_methods, mt);
+	gr_net_set_functions(L, gr_conn_write_methods, mt);
 	lua_pushboolean(L, 1);
 	lua_setfield(L, -2, "_polled");
 	lua_pop(L, 2);

@@ -6,11 +6,14 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "bind/luautil.h"
 #include "net/listener.h"
 #include "net/resolve.h"
 
+static const double LOOK_AGAIN = 1; /* seconds */
 static const char LISTENER[] = "grun.listener", WAIT[] = "grun.wait";
 
 /* ---- Shared with lib_conn.c ---- */
@@ -84,6 +87,8 @@ static const struct option {
 	{"keepalive", OPT_BOOL, FOR_CONNECT | FOR_LISTEN, offsetof(struct gr_sock_opts, keepalive)},
 	{"reuse_port", OPT_BOOL, FOR_LISTEN, offsetof(struct gr_sock_opts, reuse_port)},
 	{"v6only", OPT_BOOL, FOR_LISTEN, offsetof(struct gr_sock_opts, v6only)},
+	{"fastopen", OPT_BOOL, FOR_CONNECT, offsetof(struct gr_sock_opts, fastopen)},
+	{"fastopen", OPT_INT, FOR_LISTEN, offsetof(struct gr_sock_opts, fastopen_queue)},
 	{"backlog", OPT_INT, FOR_LISTEN, offsetof(struct gr_sock_opts, backlog)},
 	{"mode", OPT_MODE, FOR_LISTEN, offsetof(struct gr_sock_opts, mode)},
 	{"timeout", OPT_OTHER, FOR_CONNECT, 0},
@@ -177,7 +182,7 @@ static int parse(lua_State *L, const char *text, size_t len, struct gr_endpoint 
 	const char *why = reason;
 
 	if (gr_addr_parse(text, len, out, reason) == 0) {
-		if (out->scheme == GR_SCHEME_TCP || out->scheme == GR_SCHEME_UNIX)
+		if (out->scheme == GR_SCHEME_TCP || out->scheme == GR_SCHEME_UNIX || out->scheme == GR_SCHEME_FD)
 			return 0;
 		why = "not an address of a stream";
 	}
@@ -204,9 +209,19 @@ static int parse_bind(lua_State *L, int idx, struct gr_addr *local, bool *given)
 	rc = parse(L, text, len, &e);
 	if (rc)
 		return rc;
+	if (e.scheme == GR_SCHEME_FD)
+		bad_option(L, idx, "bind", "address");
 	rc = gr_resolve(&e, true, local, 1, 0);
 	*given = true;
 	return rc < 0 ? gr_lua_failf(L, rc, "cannot bind to %s", text) : 0;
+}
+
+/* Pushes why the descriptor in the address `text` was not taken. */
+static int fail_adopt(lua_State *L, int rc, const char *doing, const char *text, const char *wanted)
+{
+	if (rc != -EINVAL && rc != -ENOTSOCK)
+		return gr_lua_failf(L, rc, "%s %s", doing, text);
+	return gr_net_fail_text(L, rc, lua_pushfstring(L, "%s %s: it is not %s", doing, text, wanted));
 }
 
 /* ---- Listeners ---- */
@@ -276,12 +291,27 @@ static int l_listener_tostring(lua_State *L)
 	return 1;
 }
 
+static int listen_on(lua_State *L, struct gr_listener *l, const char *text, const struct gr_endpoint *e,
+		     const struct gr_sock_opts *opts)
+{
+	struct gr_addr addrs[GR_ADDR_MAX];
+	int rc;
+
+	if (e->scheme == GR_SCHEME_FD) {
+		rc = gr_listener_adopt(l, e->fd, opts);
+		return rc < 0 ? fail_adopt(L, rc, "cannot listen on", text, "a listening stream socket") : 1;
+	}
+	rc = gr_resolve(e, true, addrs, GR_ADDR_MAX, 0);
+	if (rc > 0)
+		rc = gr_listener_open(l, addrs, rc, opts);
+	return rc < 0 ? gr_lua_failf(L, rc, "cannot listen on %s", text) : 1;
+}
+
 static int l_net_listen(lua_State *L)
 {
 	size_t len;
 	const char *text = luaL_checklstring(L, 1, &len);
 	struct gr_sock_opts opts = check_opts(L, 2, FOR_LISTEN);
-	struct gr_addr addrs[GR_ADDR_MAX];
 	struct gr_listener *l;
 	struct gr_endpoint e;
 	int rc = parse(L, text, len, &e);
@@ -292,13 +322,21 @@ static int l_net_listen(lua_State *L)
 	gr_listener_create(l);
 	luaL_getmetatable(L, LISTENER);
 	lua_setmetatable(L, -2);
-	rc = gr_resolve(&e, true, addrs, GR_ADDR_MAX, 0);
-	if (rc > 0)
-		rc = gr_listener_open(l, addrs, rc, &opts);
-	return rc < 0 ? gr_lua_failf(L, rc, "cannot listen on %s", text) : 1;
+	return listen_on(L, l, text, &e, &opts);
 }
 
 /* ---- Connecting ---- */
+
+static int adopt_conn(lua_State *L, const char *text, int fd, const struct gr_sock_opts *opts)
+{
+	struct gr_stream *s = gr_conn_new(L);
+	int rc = gr_sock_adopt(fd, GR_SOCK_CONNECTED, opts);
+
+	if (rc < 0)
+		return fail_adopt(L, rc, "cannot connect to", text, "a connected stream socket");
+	gr_stream_open(s, fd);
+	return 1;
+}
 
 static int l_net_connect(lua_State *L)
 {
@@ -314,6 +352,8 @@ static int l_net_connect(lua_State *L)
 
 	if (rc || (rc = parse(L, text, len, &e)) || (rc = parse_bind(L, 2, &local, &bound)))
 		return rc;
+	if (e.scheme == GR_SCHEME_FD)
+		return adopt_conn(L, text, e.fd, &opts);
 	s = gr_conn_new(L);
 	rc = gr_resolve(&e, false, addrs, GR_ADDR_MAX, until);
 	if (rc > 0)
@@ -335,9 +375,25 @@ static int l_net_pair(lua_State *L)
 
 /* ---- Raw descriptors ---- */
 
+/* A wait goes through an epoll descriptor of its own: libev aborts when a descriptor that it watches was closed. */
+struct raw_wait {
+	struct gr_io io; /* of the epoll descriptor */
+	int fd;          /* what is waited for */
+	short events;    /* of poll(2), which are epoll's as well */
+};
+
+static void end_raw(struct raw_wait *w)
+{
+	if (w->io.ev.fd < 0)
+		return;
+	gr_io_end(&w->io, GR_CLOSED);
+	close(w->io.ev.fd);
+	w->io.ev.fd = -1;
+}
+
 static int l_wait_gc(lua_State *L)
 {
-	gr_io_end(lua_touserdata(L, 1), GR_CLOSED);
+	end_raw(lua_touserdata(L, 1));
 	return 0;
 }
 
@@ -353,20 +409,52 @@ static int poll_once(int fd, short events)
 	return p.revents & POLLNVAL ? -EBADF : 0;
 }
 
-static int wait_raw(lua_State *L, int fd, int events, double until, const char *what)
+/* Nothing tells when a descriptor that is not ours was closed, so one look at it in each second. */
+static int wait_looking(struct raw_wait *w, double until, const char *what)
 {
-	struct gr_io *io = lua_newuserdata(L, sizeof(*io));
-	int rc;
+	double look;
+	int rc, seen;
 
-	gr_io_init(io, fd, events);
-	luaL_getmetatable(L, WAIT);
-	lua_setmetatable(L, -2);
-	rc = gr_io_wait(io, until, what);
-	gr_io_end(io, GR_CLOSED);
+	do {
+		look = gr_until(LOOK_AGAIN);
+		rc = gr_io_wait(&w->io, look < until ? look : until, what);
+		if (rc < 0 && rc != GR_TIMEOUT)
+			return rc;
+		seen = poll_once(w->fd, w->events);
+		rc = seen == GR_TIMEOUT ? rc : seen;
+	} while (rc == GR_TIMEOUT && look < until);
 	return rc;
 }
 
-static int wait_for(lua_State *L, int events, const char *what)
+static int begin_raw(struct raw_wait *w)
+{
+	struct epoll_event event = {.events = (uint32_t)w->events};
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+
+	if (epoll < 0)
+		return -errno;
+	gr_io_init(&w->io, epoll, EV_READ);
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, w->fd, &event) < 0 ? -errno : 0;
+}
+
+static int wait_raw(lua_State *L, int fd, short events, double until, const char *what)
+{
+	struct raw_wait *w = lua_newuserdata(L, sizeof(*w));
+	int rc;
+
+	gr_io_init(&w->io, -1, EV_READ);
+	w->fd = fd;
+	w->events = events;
+	luaL_getmetatable(L, WAIT);
+	lua_setmetatable(L, -2);
+	rc = begin_raw(w);
+	if (rc == 0)
+		rc = wait_looking(w, until, what);
+	end_raw(w);
+	return rc;
+}
+
+static int wait_for(lua_State *L, short events, const char *what)
 {
 	int fd = (int)luaL_checkinteger(L, 1), rc;
 	double until = gr_lua_opt_until(L, 2);
@@ -374,7 +462,7 @@ static int wait_for(lua_State *L, int events, const char *what)
 	rc = gr_lua_enter_wait(L);
 	if (rc)
 		return rc;
-	rc = poll_once(fd, events == EV_READ ? POLLIN : POLLOUT);
+	rc = poll_once(fd, events);
 	if (rc == GR_TIMEOUT && until > 0)
 		rc = wait_raw(L, fd, events, until, what);
 	if (rc < 0)
@@ -385,23 +473,19 @@ static int wait_for(lua_State *L, int events, const char *what)
 
 static int l_net_wait_readable(lua_State *L)
 {
-	return wait_for(L, EV_READ, "wait_readable");
+	return wait_for(L, POLLIN, "wait_readable");
 }
 
 static int l_net_wait_writable(lua_State *L)
 {
-	return wait_for(L, EV_WRITE, "wait_writable");
+	return wait_for(L, POLLOUT, "wait_writable");
 }
 
 /* ---- The module ---- */
 
 static const luaL_Reg listener_methods[] = {
-	{"accept", l_listener_accept},
-	{"address", l_listener_address},
-	{"close", l_listener_close},
-	{"fd", l_listener_fd},
-	{"_stop", l_listener_stop},
-	{NULL, NULL},
+	{"accept", l_listener_accept}, {"address", l_listener_address}, {"close", l_listener_close},
+	{"fd", l_listener_fd},         {"_stop", l_listener_stop},      {NULL, NULL},
 };
 
 static const luaL_Reg listener_meta[] = {

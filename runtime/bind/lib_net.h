@@ -36,8 +36,8 @@ static inline struct gr_stream *gr_conn_check(lua_State *L)
 /* Pushes a new, closed connection. Collecting it closes it. */
 struct gr_stream *gr_conn_new(lua_State *L);
 
-/* The methods that read and write (lib_conn_io.c). */
-extern const luaL_Reg gr_conn_io_methods[];
+/* The methods that read (lib_conn_read.c) and write (lib_conn_write.c). */
+extern const luaL_Reg gr_conn_read_methods[], gr_conn_write_methods[];
 
 /* Adds functions to the table on top of the stack, with the value at `metatable` as their first upvalue. */
 void gr_net_set_functions(lua_State *L, const luaL_Reg *f, int metatable);

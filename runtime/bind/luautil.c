@@ -101,6 +101,11 @@ int gr_lua_enter_try(lua_State *L)
 	return gr_current->attention ? enter_checked(L) : 0;
 }
 
+void gr_lua_enter_always(lua_State *L)
+{
+	gr_current->wait_user = L;
+}
+
 int gr_lua_enter_wait(lua_State *L)
 {
 	if (gr_lua.nopark || !gr_on_green() || gr_lua_in_finalizer(L))

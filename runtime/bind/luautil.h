@@ -22,6 +22,9 @@ int gr_lua_enter_wait(lua_State *L);
  * wait then fails with GR_MISUSE, and gr_lua_fail says why. */
 int gr_lua_enter_try(lua_State *L);
 
+/* The same for functions that must do their work also when the thread is cancelled: its waits fail then. */
+void gr_lua_enter_always(lua_State *L);
+
 /* For gr_hub.may_wait. */
 int gr_lua_may_wait(void);
 

@@ -53,23 +53,38 @@ static int listen_on_any(const struct gr_addr *addrs, int n, const struct gr_soc
 	return fd;
 }
 
+static int open_on(struct gr_listener *l, int fd)
+{
+	int rc = gr_sock_name(fd, &l->addr);
+
+	if (rc < 0)
+		return rc;
+	l->fd = fd;
+	gr_io_init(&l->io, fd, EV_READ);
+	reserve.users++;
+	fill_reserve();
+	return 0;
+}
+
 int gr_listener_open(struct gr_listener *l, const struct gr_addr *addrs, int n, const struct gr_sock_opts *opts)
 {
 	int fd = listen_on_any(addrs, n, opts), rc;
 
 	if (fd < 0)
 		return fd;
-	rc = gr_sock_name(fd, &l->addr);
-	if (rc < 0) {
+	rc = open_on(l, fd);
+	if (rc < 0)
 		close(fd);
-		return rc;
-	}
-	l->fd = fd;
-	gr_io_init(&l->io, fd, EV_READ);
-	gr_sock_remember_path(&l->path, &l->addr);
-	reserve.users++;
-	fill_reserve();
-	return 0;
+	else
+		gr_sock_remember_path(&l->path, &l->addr);
+	return rc;
+}
+
+int gr_listener_adopt(struct gr_listener *l, int fd, const struct gr_sock_opts *opts)
+{
+	int rc = gr_sock_adopt(fd, GR_SOCK_LISTENING, opts);
+
+	return rc < 0 ? rc : open_on(l, fd);
 }
 
 /* Accepting. */
@@ -114,17 +129,46 @@ static void report(const struct gr_listener *l, int rc)
 	gr_log(GR_LOG_WARN, "%s: cannot accept: %s; trying again", text, gr_strerror(rc));
 }
 
+/* Listeners whose threads pause. */
+static struct gr_listener *pausing;
+
+static void leave_pausing(struct gr_listener *l)
+{
+	struct gr_listener **link = &pausing;
+
+	while (*link != l)
+		link = &(*link)->next_pausing;
+	*link = l->next_pausing;
+}
+
+void gr_listener_resume(void)
+{
+	if (pausing)
+		gr_wake(pausing->pausing, 0);
+}
+
+static int pause_until(struct gr_listener *l, double end, double until)
+{
+	int rc;
+
+	l->pausing = gr_current;
+	l->next_pausing = pausing;
+	pausing = l;
+	rc = gr_wait(end < until ? end : until, "accept (no resources)");
+	leave_pausing(l);
+	l->pausing = NULL;
+	return rc == GR_TIMEOUT && end < until ? 0 : rc;
+}
+
 static int pause_accepting(struct gr_listener *l, double until)
 {
-	double end;
+	double least = gr_until(PAUSE_MIN);
 	int rc;
 
 	l->pause = l->pause == 0 ? PAUSE_MIN : l->pause < PAUSE_MAX / 2 ? l->pause * 2 : PAUSE_MAX;
-	end = gr_until(l->pause);
-	l->pausing = gr_current;
-	rc = gr_wait(end < until ? end : until, "accept (no resources)");
-	l->pausing = NULL;
-	return rc == GR_TIMEOUT && end < until ? 0 : rc;
+	rc = pause_until(l, gr_until(l->pause), until);
+	/* Resumed at once: what was closed may be gone again, over and over. */
+	return rc == 0 && !l->stopping && gr_now() < least ? pause_until(l, least, until) : rc;
 }
 
 static bool out_of_resources(int rc)

@@ -12,6 +12,7 @@ struct gr_listener {
 	unsigned left;            /* … at the latest after so many more attempts */
 	struct gr_io io;
 	struct gr_green *pausing; /* the accepting thread while it waits for descriptors */
+	struct gr_listener *next_pausing;
 	double pause;             /* seconds of the last pause; 0 after a success */
 	struct gr_addr addr;      /* with the real port */
 	struct gr_sock_path path;
@@ -23,10 +24,17 @@ void gr_listener_create(struct gr_listener *l);
 /* Listens on the first of the addresses that this machine supports. Returns 0 or a negative errno. */
 int gr_listener_open(struct gr_listener *l, const struct gr_addr *addrs, int n, const struct gr_sock_opts *opts);
 
+/* Takes over a listening socket, such as one that a service manager opened: results as of gr_sock_adopt. Its unix path is
+ * not ours to remove. */
+int gr_listener_adopt(struct gr_listener *l, int fd, const struct gr_sock_opts *opts);
+
 /* Waits for a connection; returns its descriptor, non-blocking. Connections that failed before they were accepted are
  * skipped. Without descriptors it resets one client, pauses (10 ms doubling to 1 s) and tries again until `until`.
  * Else GR_CLOSED, GR_BUSY (another thread accepts here), what a wait returns, or a negative errno. Parks. */
 int gr_listener_accept(struct gr_listener *l, double until);
+
+/* Tells that a descriptor was closed, so that a listener that pauses for want of one can go on. */
+void gr_listener_resume(void);
 
 /* From now on accept returns connections that wait in the backlog already, but waits no more and closes at its end. */
 void gr_listener_stop(struct gr_listener *l);

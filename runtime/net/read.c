@@ -165,6 +165,27 @@ static ssize_t end(struct gr_stream *s, ssize_t rc)
 	return kept < 0 ? kept : rc;
 }
 
+int gr_stream_begin_read(struct gr_stream *s)
+{
+	return begin(s);
+}
+
+ssize_t gr_stream_end_read(struct gr_stream *s, ssize_t rc)
+{
+	return end(s, rc);
+}
+
+int gr_stream_unread(struct gr_stream *s, const char *p, size_t n)
+{
+	int rc = reserve(s, n);
+
+	if (rc < 0)
+		return rc;
+	memcpy(s->buf + s->len, p, n);
+	s->len += n;
+	return 0;
+}
+
 /* Ends a call that consumes the first n unread bytes. */
 static ssize_t take(struct gr_stream *s, size_t n, const char **p)
 {

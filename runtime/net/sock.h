@@ -13,8 +13,10 @@ struct gr_sock_opts {
 	bool keepalive;  /* tcp: probe silent peers */
 	bool reuse_port; /* several listeners on one address share its connections */
 	bool v6only;     /* [::] without IPv4 */
+	bool fastopen;   /* connecting tcp: the first data travels with the SYN once the server is known (RFC 7413) */
+	int fastopen_queue; /* listening tcp: so many such clients may be pending; 0 = none are accepted */
 	int backlog;
-	int mode;        /* unix: permissions of the path; -1 = what the umask leaves */
+	int mode; /* unix: permissions of the path; -1 = what the umask leaves */
 };
 
 extern const struct gr_sock_opts gr_sock_defaults;
@@ -47,6 +49,17 @@ int gr_sock_connect(const struct gr_addr *addr, const struct gr_addr *local, con
 
 int gr_sock_pair(int fds[2]);
 
+/* What a descriptor that comes from elsewhere has to be. */
+enum gr_sock_role {
+	GR_SOCK_CONNECTED, /* a connected stream socket */
+	GR_SOCK_LISTENING, /* a listening stream socket */
+};
+
+/* Takes a descriptor over: checks it, then makes it non-blocking, closing on exec, and sets those of the options that can
+ * be set late (nodelay, keepalive, fastopen_queue). Returns 0; -EBADF, -ENOTSOCK, -EINVAL (not in that role), -EAFNOSUPPORT
+ * (neither IP nor unix) or another negative errno, and then it is as it was before. */
+int gr_sock_adopt(int fd, enum gr_sock_role role, const struct gr_sock_opts *opts);
+
 /* Takes the pending error of the socket: 0 or a negative errno. */
 int gr_sock_error(int fd);
 
@@ -56,18 +69,46 @@ void gr_sock_reset_on_close(int fd);
 int gr_sock_name(int fd, struct gr_addr *out);
 int gr_sock_peer(int fd, struct gr_addr *out);
 
-enum gr_sock_kind { GR_SOCK_BOOL, GR_SOCK_INT, GR_SOCK_LINGER };
+/* Who made the other end of a unix connection: -EOPNOTSUPP for other sockets. */
+struct gr_sock_cred {
+	int pid;
+	unsigned uid, gid;
+};
+int gr_sock_peercred(int fd, struct gr_sock_cred *out);
+
+/* What the kernel knows of a connection. */
+struct gr_sock_info {
+	int unsent;                    /* bytes sent that the peer's kernel has not acknowledged, or -1 */
+	bool tcp;                      /* the others are known */
+	double rtt;                    /* seconds, smoothed */
+	double received_ago, sent_ago; /* seconds since data last came or went */
+	unsigned retransmits;          /* segments sent again */
+};
+void gr_sock_info(int fd, struct gr_sock_info *out);
+
+enum gr_sock_kind {
+	GR_SOCK_BOOL,
+	GR_SOCK_INT,
+	GR_SOCK_LINGER, /* seconds, -1 = off */
+	GR_SOCK_MS,     /* milliseconds; scripts say seconds */
+	GR_SOCK_TOS,    /* of IPv4 and IPv6, whichever the socket speaks */
+	GR_SOCK_WORD,   /* a constant with a name: gr_sock_word */
+};
 
 /* An option by the name that scripts use. */
 struct gr_sock_option {
 	const char *name;
 	int level, option;
-	enum gr_sock_kind kind; /* GR_SOCK_LINGER: seconds, -1 = off */
+	enum gr_sock_kind kind;
+	bool fixed; /* can only be read */
 };
 
 /* Returns NULL for an unknown name. */
 const struct gr_sock_option *gr_sock_option(const char *name);
 int gr_sock_get(int fd, const struct gr_sock_option *o, int *value);
 int gr_sock_set(int fd, const struct gr_sock_option *o, int value);
+
+/* The name of a GR_SOCK_WORD's value: "stream" or "inet6", say. */
+const char *gr_sock_word(const struct gr_sock_option *o, int value);
 
 #endif

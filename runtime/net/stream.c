@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Byte streams over sockets: their life, connecting and writing. Reading is in read.c. */
+/* Byte streams over sockets: their life and writing. Reading is in read.c, connecting in connect.c,
+ * corks in cork.c, sending files in sendfile.c. */
 #define _GNU_SOURCE
 #include "net/stream.h"
 
@@ -7,19 +8,14 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 #include "core/hub.h"
+#include "net/cork.h"
+#include "net/listener.h"
 
 enum { CALLS_MAX = 32 }; /* system calls in a row without letting others run */
-
-static const double RETRY_MIN = 0.001, RETRY_MAX = 0.1; /* seconds between attempts at a full unix listener */
-
-/* A thread that waits for its turn to write. */
-struct gr_writer {
-	struct gr_green *green;
-	struct gr_writer *next;
-};
 
 /* ---- Plain sockets ---- */
 
@@ -64,7 +60,29 @@ static void sock_close(struct gr_stream *s)
 	close(s->fd);
 }
 
-static const struct gr_stream_ops sock_ops = {sock_read, sock_write, sock_writev, sock_shutdown, sock_close};
+static ssize_t sock_sendfile(struct gr_stream *s, int fd, off_t *offset, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = sendfile(s->fd, fd, offset, len);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+static const struct gr_stream_ops sock_ops = {
+	.read = sock_read,
+	.write = sock_write,
+	.writev = sock_writev,
+	.sendfile = sock_sendfile,
+	.shutdown = sock_shutdown,
+	.close = sock_close,
+};
+
+bool gr_stream_is_plain(const struct gr_stream *s)
+{
+	return s->ops == &sock_ops;
+}
 
 /* ---- Opening and closing ---- */
 
@@ -95,12 +113,14 @@ void gr_stream_close(struct gr_stream *s)
 {
 	if (s->fd < 0)
 		return;
+	gr_cork_push(s);
 	gr_io_end(&s->rd, GR_CLOSED);
 	gr_io_end(&s->wr, GR_CLOSED);
 	for (const struct gr_writer *w = s->writers; w; w = w->next)
 		gr_wake(w->green, GR_CLOSED);
 	s->ops->close(s);
 	s->fd = -1;
+	gr_listener_resume();
 	/* Else the reader drops them when it comes back. */
 	if (!s->reading && !s->pinned)
 		gr_stream_drop(s);
@@ -111,11 +131,16 @@ void gr_stream_destroy(struct gr_stream *s)
 	gr_stream_close(s);
 	gr_stream_done(s);
 	gr_stream_drop(s);
+	gr_cork_delete(s);
 }
 
 int gr_stream_shutdown(struct gr_stream *s, int how)
 {
-	return s->fd < 0 ? GR_CLOSED : s->ops->shutdown(s, how);
+	if (s->fd < 0)
+		return GR_CLOSED;
+	if (how != SHUT_RD)
+		gr_cork_push(s);
+	return s->ops->shutdown(s, how);
 }
 
 double gr_stream_until(const struct gr_stream *s)
@@ -136,75 +161,20 @@ void gr_stream_share(void)
 	}
 }
 
-/* ---- Connecting ---- */
-
-/* Unlike TCP, unix sockets do not queue who finds the backlog full, and nothing tells when there is room again. */
-static int connect_patiently(const struct gr_addr *addr, const struct gr_addr *local, const struct gr_sock_opts *opts,
-			     double until)
-{
-	double pause = RETRY_MIN, end;
-	int fd = gr_sock_connect(addr, local, opts), rc;
-
-	while (fd == -EAGAIN && addr->u.sa.sa_family == AF_UNIX) {
-		end = gr_until(pause);
-		rc = gr_wait(end < until ? end : until, "connect");
-		if (rc != GR_TIMEOUT || end >= until)
-			return rc;
-		pause = pause < RETRY_MAX / 2 ? pause * 2 : RETRY_MAX;
-		fd = gr_sock_connect(addr, local, opts);
-	}
-	return fd;
-}
-
-static int await_connected(struct gr_stream *s, double until)
-{
-	/* Mostly done already on the loopback; looking is cheaper than arming a watcher. */
-	int rc = gr_io_wait(&s->wr, 0, "connect");
-
-	if (rc == GR_TIMEOUT)
-		rc = gr_io_wait(&s->wr, until, "connect");
-	gr_io_disarm(&s->wr);
-	return rc < 0 ? rc : gr_sock_error(s->fd);
-}
-
-static int connect_one(struct gr_stream *s, const struct gr_addr *addr, const struct gr_addr *local,
-		       const struct gr_sock_opts *opts, double until)
-{
-	int fd = connect_patiently(addr, local, opts, until), rc;
-
-	if (fd < 0)
-		return fd;
-	gr_stream_open(s, fd);
-	rc = await_connected(s, until);
-	if (rc < 0)
-		gr_stream_close(s);
-	return rc;
-}
-
-static bool ends_all(int rc)
-{
-	return rc == 0 || rc == GR_TIMEOUT || rc == GR_CANCELED || rc == GR_DEADLINE || rc == GR_MISUSE;
-}
-
-int gr_stream_connect(struct gr_stream *s, const struct gr_addr *addrs, int n, const struct gr_addr *local,
-		      const struct gr_sock_opts *opts, double until)
-{
-	int first = -EINVAL;
-
-	for (int i = 0; i < n; i++) {
-		int rc = connect_one(s, &addrs[i], local, opts, until);
-
-		if (ends_all(rc))
-			return rc;
-		if (i == 0)
-			first = rc;
-	}
-	return first;
-}
-
 /* ---- Writing ---- */
 
-static void leave_queue(struct gr_stream *s, const struct gr_writer *w)
+void gr_stream_enqueue(struct gr_stream *s, struct gr_writer *w)
+{
+	struct gr_writer **link = &s->writers;
+
+	w->green = gr_current;
+	w->next = NULL;
+	while (*link)
+		link = &(*link)->next;
+	*link = w;
+}
+
+void gr_stream_dequeue(struct gr_stream *s, const struct gr_writer *w)
 {
 	struct gr_writer **link = &s->writers;
 
@@ -217,18 +187,14 @@ static void leave_queue(struct gr_stream *s, const struct gr_writer *w)
 /* First come, first served; gr_stream_end_write hands the turn over. */
 static int await_turn(struct gr_stream *s, double until)
 {
-	struct gr_writer *w = malloc(sizeof(*w)), **link = &s->writers;
+	struct gr_writer *w = malloc(sizeof(*w));
 	int rc;
 
 	if (w == NULL)
 		return -ENOMEM;
-	w->green = gr_current;
-	w->next = NULL;
-	while (*link)
-		link = &(*link)->next;
-	*link = w;
+	gr_stream_enqueue(s, w);
 	rc = gr_wait(until, "conn.write (its turn)");
-	leave_queue(s, w);
+	gr_stream_dequeue(s, w);
 	free(w);
 	if (rc == 0 && s->fd < 0) {
 		gr_stream_end_write(s);
@@ -259,8 +225,7 @@ void gr_stream_end_write(struct gr_stream *s)
 	s->writing = w != NULL;
 }
 
-/* Looks at what one attempt wrote out of `want`: waits if it was not all. */
-static int settle(struct gr_stream *s, ssize_t n, size_t want, double until, size_t *sent)
+int gr_stream_settle(struct gr_stream *s, ssize_t n, size_t want, double until, size_t *sent)
 {
 	if (n < 0 && n != -EAGAIN)
 		return (int)n;
@@ -271,7 +236,7 @@ static int settle(struct gr_stream *s, ssize_t n, size_t want, double until, siz
 	return n == (ssize_t)want ? 0 : gr_io_wait(&s->wr, until, "conn.write");
 }
 
-int gr_stream_write(struct gr_stream *s, const char *p, size_t n, double until, size_t *sent)
+int gr_stream_send(struct gr_stream *s, const char *p, size_t n, double until, size_t *sent)
 {
 	int rc = 0;
 
@@ -282,7 +247,7 @@ int gr_stream_write(struct gr_stream *s, const char *p, size_t n, double until, 
 		if (s->fd < 0)
 			break;
 		k = s->ops->write(s, p, n);
-		rc = settle(s, k, n, until, sent);
+		rc = gr_stream_settle(s, k, n, until, sent);
 		p += k > 0 ? k : 0;
 		n -= k > 0 ? (size_t)k : 0;
 	}
@@ -312,9 +277,8 @@ static int advance(struct iovec *iov, int n, size_t done)
 	return i;
 }
 
-int gr_stream_writev(struct gr_stream *s, struct iovec *iov, int n, double until, size_t *sent)
+static int send_vector(struct gr_stream *s, struct iovec *iov, int n, size_t left, double until, size_t *sent)
 {
-	size_t left = total(iov, n);
 	int rc = 0, used;
 
 	while (left > 0 && rc == 0) {
@@ -324,7 +288,7 @@ int gr_stream_writev(struct gr_stream *s, struct iovec *iov, int n, double until
 		if (s->fd < 0)
 			break;
 		k = s->ops->writev(s, iov, n);
-		rc = settle(s, k, left, until, sent);
+		rc = gr_stream_settle(s, k, left, until, sent);
 		if (k <= 0)
 			continue;
 		left -= (size_t)k;
@@ -333,6 +297,35 @@ int gr_stream_writev(struct gr_stream *s, struct iovec *iov, int n, double until
 		n -= used;
 	}
 	return rc < 0 || left == 0 ? rc : GR_CLOSED;
+}
+
+/* Offers a write to the cork: results as of gr_cork_take. */
+static int offer(struct gr_stream *s, const struct iovec *iov, int n, size_t bytes, double until, size_t *sent)
+{
+	int rc = gr_cork_take(s, iov, n, bytes, until);
+
+	*sent += rc > 0 ? bytes : 0;
+	return rc;
+}
+
+int gr_stream_write(struct gr_stream *s, const char *p, size_t n, double until, size_t *sent)
+{
+	struct iovec all = {.iov_base = (void *)p, .iov_len = n};
+	int rc = s->cork ? offer(s, &all, 1, n, until, sent) : 0;
+
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	return gr_stream_send(s, p, n, until, sent);
+}
+
+int gr_stream_writev(struct gr_stream *s, struct iovec *iov, int n, double until, size_t *sent)
+{
+	size_t bytes = total(iov, n);
+	int rc = s->cork ? offer(s, iov, n, bytes, until, sent) : 0;
+
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	return send_vector(s, iov, n, bytes, until, sent);
 }
 
 /* ---- Readiness ---- */

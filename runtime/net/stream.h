@@ -10,7 +10,7 @@
 #include "net/sock.h"
 
 struct gr_stream;
-struct gr_writer;
+struct gr_cork;
 
 /* One attempt each, never waiting: a count, 0 at the end of the stream (read), -EAGAIN when it would have to wait, or
  * another negative errno. */
@@ -18,26 +18,36 @@ struct gr_stream_ops {
 	ssize_t (*read)(struct gr_stream *s, void *buf, size_t len);
 	ssize_t (*write)(struct gr_stream *s, const void *buf, size_t len);
 	ssize_t (*writev)(struct gr_stream *s, const struct iovec *iov, int n);
+	/* Bytes of a file from *offset on, which moves along; 0 = the file ends there; -EINVAL: not from such a file. NULL:
+	 * from none. */
+	ssize_t (*sendfile)(struct gr_stream *s, int fd, off_t *offset, size_t len);
 	int (*shutdown)(struct gr_stream *s, int how); /* SHUT_RD, SHUT_WR or SHUT_RDWR */
 	void (*close)(struct gr_stream *s);            /* the watchers are stopped already */
+};
+
+/* A thread that waits for its turn to write. Lives in the heap. */
+struct gr_writer {
+	struct gr_green *green;
+	struct gr_writer *next;
 };
 
 /* Lives in its owner's memory, which must not move and must outlast every call (watchers point into it). */
 struct gr_stream {
 	const struct gr_stream_ops *ops;
-	int fd;            /* -1 = closed */
-	bool eof;          /* the peer has ended its direction */
-	bool drained;      /* the last read emptied the socket: the next one waits before it tries */
-	bool reading;      /* a thread is inside a read */
-	bool writing;      /* it is some thread's turn to write */
-	bool pinned;       /* the owner still looks at bytes it took */
+	int fd;       /* -1 = closed */
+	bool eof;     /* the peer has ended its direction */
+	bool drained; /* the last read emptied the socket: the next one waits before it tries */
+	bool reading; /* a thread is inside a read */
+	bool writing; /* it is some thread's turn to write */
+	bool pinned;  /* the owner still looks at bytes it took */
 	struct gr_io rd, wr;
 	struct gr_writer *writers; /* threads waiting for their turn, first one first */
-	char *data;        /* unread bytes: in `buf`, or during one call in a scratch shared by all streams */
+	struct gr_cork *cork;      /* what is written is collected there (cork.h); mostly NULL */
+	char *data;                /* unread bytes: in `buf`, or during one call in a scratch shared by all streams */
 	size_t len;
-	char *buf;         /* heap; NULL while there is nothing unread */
+	char *buf; /* heap; NULL while there is nothing unread */
 	size_t cap;
-	double timeout;    /* seconds for each call; INFINITY = none */
+	double timeout; /* seconds for each call; INFINITY = none */
 	uint64_t received, sent;
 };
 
@@ -47,8 +57,9 @@ void gr_stream_create(struct gr_stream *s);
 /* Opens it on a connected, or connecting, non-blocking socket that it owns from now on. */
 void gr_stream_open(struct gr_stream *s, int fd);
 
-/* Connects to the first of the addresses that answers, tried in order until `until`. Returns 0, the error of the first
- * address, or what a wait returns; on failure the stream is closed. Parks. */
+/* Connects to one of the addresses (at most GR_ADDR_MAX), best first. Of several, tried alternately by family, the next
+ * is tried 250 ms after the one before or as soon as that has failed; earlier ones go on, and the first that answers wins
+ * (RFC 8305). Returns 0, the error of the first address, or what a wait returns; on failure the stream is closed. Parks. */
 int gr_stream_connect(struct gr_stream *s, const struct gr_addr *addrs, int n, const struct gr_addr *local,
 		      const struct gr_sock_opts *opts, double until);
 
@@ -103,16 +114,65 @@ int gr_stream_begin_write(struct gr_stream *s, double until);
 void gr_stream_end_write(struct gr_stream *s);
 
 /* Writing, in one's turn: all of it, or a failure: GR_CLOSED, what a wait returns, or a negative errno. *sent grows by what
- * the kernel took. The bytes must stay where they are. The iov array is used up. Parks. */
+ * the kernel, or a cork, took. The bytes must stay where they are. The iov array is used up. Parks. */
 int gr_stream_write(struct gr_stream *s, const char *p, size_t n, double until, size_t *sent);
 int gr_stream_writev(struct gr_stream *s, struct iovec *iov, int n, double until, size_t *sent);
 
-/* For read.c and stream.c. Forgets the unread bytes. */
+/* Corking. From gr_stream_cork to gr_stream_uncork, which must follow, what the calling thread writes is collected, up to
+ * 64 KiB, and sent in one piece. It nests. A write of another thread sends first what was collected, then its own.
+ * gr_stream_cork returns 0; 1 = another thread has a cork here, so that the caller is not corked and must not uncork;
+ * GR_CLOSED or -ENOMEM. gr_stream_uncork sends what is left; on failure, as of gr_stream_write, the rest is dropped. */
+int gr_stream_cork(struct gr_stream *s);
+int gr_stream_uncork(struct gr_stream *s, double until, size_t *sent);
+
+/* Sends what is collected, in one's turn. What could not be sent stays collected. Results as of gr_stream_write. Parks. */
+int gr_stream_flush(struct gr_stream *s, double until);
+
+/* Bytes collected. */
+size_t gr_stream_corked(const struct gr_stream *s);
+
+/* Sends `len` bytes of a file from offset `from` on, in one's turn; SIZE_MAX: all up to its end. from < 0: what can be read
+ * from a pipe or the like, which is waited for. Results as of gr_stream_write, or -ENODATA: the file ended before, or an
+ * error of reading. The descriptor must stay open. Needs constant memory. Parks. */
+int gr_stream_sendfile(struct gr_stream *s, int fd, off_t from, size_t len, double until, size_t *sent);
+
+/* Descriptors over unix sockets (fdpass.c). Parks; the byte that carries them comes after all that was written before.
+ * Results as of gr_stream_write, or -EOPNOTSUPP for other streams. */
+int gr_stream_send_fd(struct gr_stream *s, int fd, double until);
+
+/* The descriptor that comes with the next byte, which is consumed with it; further ones in the same message are closed.
+ * -EBADMSG: the next byte carries none, and stays unread; -EMFILE: it was lost for want of descriptors. Else as of
+ * gr_stream_recv. Parks. */
+int gr_stream_recv_fd(struct gr_stream *s, double until);
+
+/* True for a socket without TLS. */
+bool gr_stream_is_plain(const struct gr_stream *s);
+
+/* ---- For the files that streams are made of ---- */
+
+/* Forgets the unread bytes. */
 void gr_stream_drop(struct gr_stream *s);
 
-/* For them too, before a system call: lets others run now and then, since a peer that always has data, or always takes
+/* Before a system call: lets others run now and then, since a peer that always has data, or always takes
  * it, would keep the thread running for ever. The stream may be closed afterwards. */
 void gr_stream_share(void);
+
+/* As gr_stream_write, past the cork. */
+int gr_stream_send(struct gr_stream *s, const char *p, size_t n, double until, size_t *sent);
+
+/* Looks at what one attempt to write returned of `want` bytes: counts it, and waits for room if it was not all. */
+int gr_stream_settle(struct gr_stream *s, ssize_t n, size_t want, double until, size_t *sent);
+
+/* While its thread is among the writers, closing the stream ends its wait with GR_CLOSED. */
+void gr_stream_enqueue(struct gr_stream *s, struct gr_writer *w);
+void gr_stream_dequeue(struct gr_stream *s, const struct gr_writer *w);
+
+/* Around reading past the buffer, which must be empty: 0, GR_CLOSED or GR_BUSY; then the second, which returns rc. */
+int gr_stream_begin_read(struct gr_stream *s);
+ssize_t gr_stream_end_read(struct gr_stream *s, ssize_t rc);
+
+/* Between these two: bytes that the next read is to see. Returns 0 or -ENOMEM. */
+int gr_stream_unread(struct gr_stream *s, const char *p, size_t n);
 
 /* True if a read (or a write) would not wait now. */
 bool gr_stream_readable(const struct gr_stream *s);
