@@ -128,21 +128,6 @@ static int request_target(struct gr_http_head *h, const char *buf, const char *p
 	return LINE_DONE;
 }
 
-/* What stands where the target should have gone on. */
-static int target_error(char c)
-{
-	if (c == '\r' || c == '\n')
-		return GR_HTTP_BAD_LINE; /* HTTP/0.9 among them */
-	return GR_HTTP_BAD_TARGET;
-}
-
-static int verb_error(const char *p, char c)
-{
-	if (c == '\n' || c == '\r' || c == ' ')
-		return GR_HTTP_BAD_LINE;
-	return gr_char_is(*p, GR_CHAR_TOKEN) ? GR_HTTP_BAD_LINE : GR_HTTP_NOT_HTTP;
-}
-
 /* The line ends in something else than it should, or is not complete. `rc` is what the target was found to be. */
 static int behind_target(const char *buf, const struct gr_http_span *verb, int rc, const char *p, const char *end)
 {
@@ -163,8 +148,8 @@ static int request_line(struct gr_http_head *h, const char *buf, const char *end
 	p = scan(p, end, GR_CHAR_TOKEN);
 	if (p == end)
 		return 0;
-	if (*p != ' ' || p == from)
-		return verb_error(from, *p);
+	if (*p != ' ')
+		return GR_HTTP_BAD_LINE;
 	if (p - from > METHOD_MAX)
 		return GR_HTTP_BAD_METHOD;
 	h->verb = span(buf, from, p);
@@ -174,8 +159,8 @@ static int request_line(struct gr_http_head *h, const char *buf, const char *end
 	p = scan(path_end, end, GR_CHAR_TARGET);
 	if (p == end)
 		return 0;
-	if (*p != ' ')
-		return target_error(*p);
+	if (*p != ' ') /* HTTP/0.9 ends here */
+		return *p == '\r' || *p == '\n' ? GR_HTTP_BAD_LINE : GR_HTTP_BAD_TARGET;
 	rc = request_target(h, buf, from, path_end, p++);
 	if (end - p < 10 || memcmp(p, "HTTP/1.", 7) != 0 || !gr_char_is(p[7], GR_CHAR_DIGIT) || p[8] != '\r' ||
 	    p[9] != '\n')
