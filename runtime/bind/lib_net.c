@@ -210,7 +210,7 @@ static int parse_bind(lua_State *L, int idx, struct gr_addr *local, bool *given)
 	if (rc)
 		return rc;
 	if (e.scheme == GR_SCHEME_FD)
-		bad_option(L, idx, "bind", "address");
+		gr_net_bad_option(L, idx, "bind", "address");
 	rc = gr_resolve(&e, true, local, 1, 0);
 	*given = true;
 	return rc < 0 ? gr_lua_failf(L, rc, "cannot bind to %s", text) : 0;
