@@ -107,7 +107,7 @@ int gr_process_spawn(const struct gr_spawn *how, struct gr_process **out)
 		free(p);
 		return rc;
 	}
-	p->owners = 2;
+	p->owners = 2; /* the caller, and the child until it is reaped */
 	p->leads = how->new_group || how->new_session;
 	ev_io_init(&p->ev, on_end, fd, EV_READ);
 	ev_io_start(gr_hub.loop, &p->ev);
@@ -168,25 +168,16 @@ int gr_process_wait(struct gr_process *p, double until, int *status)
 {
 	int rc = 0;
 
-	p->owners++;
 	if (!gr_process_ended(p, status))
 		rc = until > 0 ? await_end(p, until) : GR_TIMEOUT;
-	if (rc == 0)
-		rc = result(p, status);
-	gr_process_free(p);
-	return rc;
+	return rc < 0 ? rc : result(p, status);
 }
 
 int gr_process_wait_blocking(struct gr_process *p, int *status)
 {
-	int rc;
-
-	p->owners++;
 	if (!p->ended)
 		reap(p, 0);
-	rc = result(p, status);
-	gr_process_free(p);
-	return rc;
+	return result(p, status);
 }
 
 int gr_process_kill(struct gr_process *p, int number)
