@@ -2,6 +2,7 @@
 /* Connections for Lua: everything but reading and writing, which is in lib_conn_io.c. */
 #include "bind/lib_net.h"
 
+#include <errno.h>
 #include <math.h>
 
 #include "bind/luautil.h"
@@ -185,6 +186,10 @@ static int l_conn_tostring(lua_State *L)
 
 	if (s->fd < 0) {
 		lua_pushliteral(L, "conn closed");
+		return 1;
+	}
+	if (gr_sock_name(s->fd, &addr) == -ENOTSOCK) {
+		lua_pushfstring(L, "conn pipe (fd %d)", s->fd);
 		return 1;
 	}
 	here = bare_name(s->fd, gr_sock_name, a);

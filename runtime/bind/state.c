@@ -13,6 +13,7 @@
 
 #include "bind/lib_edit.h"
 #include "bind/lib_net.h"
+#include "bind/lib_process.h"
 #include "bind/lib_thread.h"
 #include "bind/lualib.h"
 #include "bind/luautil.h"
@@ -243,6 +244,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core");
 	lua_pushcfunction(L, luaopen_grun_core_net);
 	set_module(L, "grun.core.net");
+	lua_pushcfunction(L, luaopen_grun_core_process);
+	set_module(L, "grun.core.process");
 	lua_pushcfunction(L, luaopen_grun_core_edit);
 	set_module(L, "grun.core.edit");
 	lua_pop(L, 2);

@@ -6,6 +6,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "core/hub.h"
@@ -79,4 +82,50 @@ void gr_signal_twice_exits(int number, int status)
 	table[number].status = status;
 	table[number].armed = 0;
 	table[number].twice = true;
+}
+
+/* ---- Names ---- */
+
+static int real_time_number(const char *name)
+{
+	bool from_end = strncmp(name, "RTMAX", 5) == 0;
+	int base = from_end ? SIGRTMAX : SIGRTMIN;
+	char *end;
+	long n;
+
+	if (!from_end && strncmp(name, "RTMIN", 5) != 0)
+		return -1;
+	if (name[5] == '\0')
+		return base;
+	n = strtol(name + 5, &end, 10);
+	if (*end || name[5] != (from_end ? '-' : '+') || base + n < SIGRTMIN || base + n > SIGRTMAX)
+		return -1;
+	return base + (int)n;
+}
+
+int gr_signal_number(const char *name)
+{
+	if (strncmp(name, "SIG", 3) == 0)
+		name += 3;
+	for (int i = 1; i < NSIG; i++) {
+		const char *other = sigabbrev_np(i);
+
+		if (other && strcmp(name, other) == 0)
+			return i;
+	}
+	return real_time_number(name);
+}
+
+const char *gr_signal_name(int number)
+{
+	static char text[24];
+	const char *name = sigabbrev_np(number);
+
+	if (name)
+		snprintf(text, sizeof(text), "SIG%s", name);
+	else if (number >= SIGRTMIN && number <= SIGRTMAX)
+		snprintf(text, sizeof(text), "SIGRTMIN+%d", number - SIGRTMIN);
+	else
+		snprintf(text, sizeof(text), "SIG%d", number);
+	return text;
 }

@@ -13,6 +13,12 @@ int gr_signal_watch(int signal, void (*callback)(int signal));
  * again makes the next arrival a first one. */
 void gr_signal_twice_exits(int signal, int status);
 
+/* The number of "TERM", "SIGTERM", "RTMIN+3"; -1 = unknown. */
+int gr_signal_number(const char *name);
+
+/* "SIGTERM", "SIGRTMIN+3"; "SIG99" for a number without a name. Static text that the next call overwrites. */
+const char *gr_signal_name(int number);
+
 /* Called right before a second arrival ends the process, in the signal handler: async-signal-safe, or NULL. */
 extern void (*gr_signal_at_exit)(void);
 

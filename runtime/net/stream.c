@@ -64,7 +64,7 @@ static void sock_close(struct gr_stream *s)
 	close(s->fd);
 }
 
-static const struct gr_stream_ops sock_ops = {sock_read, sock_write, sock_writev, sock_shutdown, sock_close};
+const struct gr_stream_ops gr_stream_sock_ops = {sock_read, sock_write, sock_writev, sock_shutdown, sock_close};
 
 /* ---- Opening and closing ---- */
 
@@ -77,7 +77,7 @@ void gr_stream_create(struct gr_stream *s)
 
 void gr_stream_open(struct gr_stream *s, int fd)
 {
-	s->ops = &sock_ops;
+	s->ops = &gr_stream_sock_ops;
 	s->fd = fd;
 	s->eof = s->drained = false;
 	gr_io_init(&s->rd, fd, EV_READ);

@@ -41,11 +41,20 @@ struct gr_stream {
 	uint64_t received, sent;
 };
 
+/* Plain sockets. */
+extern const struct gr_stream_ops gr_stream_sock_ops;
+
 /* Makes a closed stream. */
 void gr_stream_create(struct gr_stream *s);
 
 /* Opens it on a connected, or connecting, non-blocking socket that it owns from now on. */
 void gr_stream_open(struct gr_stream *s, int fd);
+
+/* The same for a non-blocking pipe or terminal (pipe.c). shutdown of its only direction closes it. */
+void gr_stream_open_pipe(struct gr_stream *s, int fd);
+
+/* True if its bytes are those of the descriptor (no TLS in between). */
+bool gr_stream_is_raw(const struct gr_stream *s);
 
 /* Connects to the first of the addresses that answers, tried in order until `until`. Returns 0, the error of the first
  * address, or what a wait returns; on failure the stream is closed. Parks. */
