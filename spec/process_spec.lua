@@ -9,13 +9,28 @@ local net = require("spec.net_helper")
 local spawn, run = grun.process.spawn, grun.process.run
 local test = net.test(it, function(fn) finally(fn) end)
 
--- Ids of this process's children that have not been reaped, those that the test started.
+local function contents(name)
+  local file = io.open(name)
+  local text = file and file:read("*a")
+  if file then
+    file:close()
+  end
+  return text
+end
+
+-- Ids of this process's children that have not been reaped.
 local function children()
-  local self = io.open("/proc/self/stat"):read("*n")
-  local file = assert(io.open(("/proc/%d/task/%d/children"):format(self, self)))
-  local list = file:read("*a")
-  file:close()
-  return list
+  local self = contents("/proc/self/stat"):match("^%d+")
+  return contents(("/proc/%d/task/%d/children"):format(self, self))
+end
+
+-- True once the condition holds, which may take its time.
+local function eventually(condition)
+  local limit = grun.now() + 10
+  while not condition() and grun.now() < limit do
+    grun.sleep(0.005)
+  end
+  return condition()
 end
 
 -- A child with a pipe that is killed after the test.
@@ -99,7 +114,7 @@ describe("process.spawn", function()
     assert.equal(0, assert(spawn({ "sh", "-c", "echo out; echo err >&2", stdin = "null",
       stdout = file, stderr = "stdout" })):wait())
     file:close()
-    assert.equal("from us\nout\nerr\n", io.open(name):read("*a"))
+    assert.equal("from us\nout\nerr\n", contents(name))
     local r = run({ "sh", "-c", "echo out; echo err >&2; cat", stderr = "stdout" })
     assert.equal("out\nerr\n", r.stdout)
     assert.is_nil(r.stderr)
@@ -148,13 +163,13 @@ describe("process.spawn", function()
       p:kill("KILL")
       assert.equal("SIGKILL", select(3, p:wait(5)))
       assert.equal("", p.stdout:read("*a"))
-      local stat = io.open("/proc/" .. grandchild .. "/stat")
-      assert.is_true(not stat or stat:read("*a"):find(") [ZX]") ~= nil)
+      local stat = contents("/proc/" .. grandchild .. "/stat")
+      assert.is_true(not stat or stat:find("%) [ZX]") ~= nil)
     end
   end)
 
   it("raises on wrong arguments at the caller's line", function()
-    helper.misuse(function() spawn() end, "process: table expected, got no value")
+    helper.misuse(function() spawn() end, "process: table expected, got nil")
     helper.misuse(function() spawn({}) end, "process: no command")
     helper.misuse(function() spawn({ "a", {} }) end, "process: argument 1: string expected, got table")
     helper.misuse(function() spawn({ "a\0b" }) end, "process: command contains a zero byte")
@@ -228,7 +243,7 @@ describe("the end of a process", function()
     t:cancel("enough")
     t:join()
     assert.equal("cancelled", t:status())
-    assert.is_false((grun.timeout(0.01, p.wait, p)))
+    assert.is_nil((grun.timeout(0.01, p.wait, p)))
     p:kill()
     assert.equal("SIGTERM", select(3, p:wait()))
   end)
@@ -239,11 +254,7 @@ describe("the end of a process", function()
     end
     collectgarbage()
     collectgarbage()
-    local limit = grun.now() + 10
-    while children() ~= "" and grun.now() < limit do
-      grun.sleep(0.005)
-    end
-    assert.equal("", children())
+    assert.is_true(eventually(function() return children() == "" end))
   end)
 
   test("comes for a child that ignores SIGTERM only by SIGKILL", function(keep)
@@ -287,7 +298,8 @@ describe("the end of a process", function()
         for i = 1, 250 do
           threads[i] = grun.spawn(function()
             local p = assert(grun.process.spawn{ "sh", "-c", "exit " .. i % 200 })
-            codes[#codes + 1] = p:wait() == i % 200
+            local code = p:wait()
+            codes[#codes + 1] = code == i % 200
           end)
         end
         grun.joinall(threads, { raise = true })
@@ -345,17 +357,13 @@ describe("process.run", function()
     local pid
     repeat
       grun.sleep(0.01)
-      pid = io.open(name):read("*n")
+      pid = tonumber(contents(name))
     until pid
     t:cancel()
     t:join()
     assert.equal("cancelled", t:status())
-    local limit = grun.now() + 10
-    while io.open(("/proc/%d/stat"):format(pid)) and grun.now() < limit do
-      grun.sleep(0.01)
-    end
-    assert.is_nil(io.open(("/proc/%d/stat"):format(pid)))
-    assert.is_false((grun.timeout(0.05, run, { "sleep", 60 })))
+    assert.is_true(eventually(function() return not contents("/proc/" .. pid .. "/stat") end))
+    assert.is_nil((grun.timeout(0.05, run, { "sleep", 60 })))
   end)
 
   it("lets other threads run", function()
