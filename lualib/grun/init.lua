@@ -52,6 +52,7 @@ local later = {
   server = "grun.server",
   servers = "grun.server",
   process = "grun.process",
+  fs = "grun.fs",
 }
 
 package.loaded["grun"] = setmetatable(grun, {

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "bind/lib_edit.h"
+#include "bind/lib_fs.h"
 #include "bind/lib_net.h"
 #include "bind/lib_process.h"
 #include "bind/lib_thread.h"
@@ -246,6 +247,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.net");
 	lua_pushcfunction(L, luaopen_grun_core_process);
 	set_module(L, "grun.core.process");
+	lua_pushcfunction(L, luaopen_grun_core_fs);
+	set_module(L, "grun.core.fs");
 	lua_pushcfunction(L, luaopen_grun_core_edit);
 	set_module(L, "grun.core.edit");
 	lua_pop(L, 2);
