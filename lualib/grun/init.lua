@@ -53,6 +53,10 @@ local later = {
   servers = "grun.server",
   process = "grun.process",
   fs = "grun.fs",
+  signal = "grun.signal",
+  signal_wait = "grun.signal",
+  offload = "grun.offload",
+  offload_threads = "grun.offload",
 }
 
 package.loaded["grun"] = setmetatable(grun, {
