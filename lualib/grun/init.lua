@@ -53,6 +53,7 @@ local later = {
   servers = "grun.server",
   process = "grun.process",
   fs = "grun.fs",
+  watch = "grun.watch",
   signal = "grun.signal",
   signal_wait = "grun.signal",
   offload = "grun.offload",

@@ -18,6 +18,7 @@
 #include "bind/lib_process.h"
 #include "bind/lib_signal.h"
 #include "bind/lib_thread.h"
+#include "bind/lib_watch.h"
 #include "bind/lualib.h"
 #include "bind/luautil.h"
 #include "core/green.h"
@@ -265,6 +266,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.offload");
 	lua_pushcfunction(L, luaopen_grun_core_signal);
 	set_module(L, "grun.core.signal");
+	lua_pushcfunction(L, luaopen_grun_core_watch);
+	set_module(L, "grun.core.watch");
 	lua_pushcfunction(L, luaopen_grun_core_edit);
 	set_module(L, "grun.core.edit");
 	lua_pop(L, 2);
