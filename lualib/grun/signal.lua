@@ -116,15 +116,14 @@ end
 
 local function read_arguments(...)
   local n = select("#", ...)
-  local last = select(n, ...)
-  local limit
+  local last, limit = n > 0 and select(n, ...)
   if n > 1 and (type(last) == "number" or last == nil) then
     limit = waiters.limit(last, "signal_wait", 2)
     n = n - 1
   end
   local names = {}
   for i = 1, math.max(n, 1) do
-    local name = select(i, ...)
+    local name = n > 0 and select(i, ...) or nil
     if type(name) ~= "string" then
       error("signal_wait: name of a signal expected, got " .. type(name), 3)
     elseif not native.number(name) then

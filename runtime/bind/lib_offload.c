@@ -144,7 +144,8 @@ static int l_run(lua_State *L)
 	return 0;
 }
 
-/* Writes the table of l_describe; its `error` only if that is plain data. */
+/* Writes the table of l_describe, its `error` only if that is plain data; or the bare text of an error for want of memory,
+ * for which l_describe is not called. */
 static int l_write_error(lua_State *L)
 {
 	static const char *const names[] = {"error", "message", "traceback"};
@@ -152,8 +153,12 @@ static int l_write_error(lua_State *L)
 	char why[GR_PLAIN_WHY];
 	int which;
 
-	for (int i = 0; i < 3; i++)
-		lua_getfield(L, 1, names[i]);
+	for (int i = 0; i < 3; i++) {
+		if (lua_istable(L, 1))
+			lua_getfield(L, 1, names[i]);
+		else
+			lua_pushvalue(L, 1);
+	}
 	job->results.len = 0;
 	if (gr_plain_put(L, &job->results, 3, 3, why, &which) < 0) {
 		job->results.len = 0;
@@ -182,13 +187,11 @@ static void run(struct gr_work *w)
 	lua_pushlightuserdata(L, job);
 	job->failed = lua_pcall(L, 1, 0, 1) != 0;
 	if (job->failed) {
-		job->results.len = 0;
-		if (lua_istable(L, -1)) {
-			lua_pushcfunction(L, l_write_error);
-			lua_insert(L, -2);
-			lua_pushlightuserdata(L, job);
-			lua_pcall(L, 2, 0, 0);
-		}
+		lua_pushcfunction(L, l_write_error);
+		lua_insert(L, -2);
+		lua_pushlightuserdata(L, job);
+		if (lua_pcall(L, 2, 0, 0) != 0)
+			job->results.len = 0;
 	}
 	lua_settop(L, 0);
 }
