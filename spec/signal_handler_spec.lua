@@ -74,9 +74,8 @@ describe("signal", function()
     for _ = 1, 1000 do
       send("USR1")
     end
-    local seen = 0
     assert.is_true(eventually(function() return a.n > 0 end))
-    seen = a.n
+    local seen = a.n
     assert.is_true(seen <= 1000)
     send("USR1")
     assert.is_true(eventually(function() return a.n > seen end))

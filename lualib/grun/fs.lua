@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- Files: what may wait for a disk or a network is done by other OS threads (at most eight at once),
--- and only the calling thread waits. All functions return nil, message, code on failure, the message
--- with the path. A thread that is cancelled leaves at once; what had begun is done to its end.
+-- and only the calling thread waits. All functions return nil, message, code on failure, the
+-- message with the path. A thread that is cancelled leaves at once; what had begun is done to its
+-- end.
 
 local native = require("grun.core.fs")
 
@@ -29,8 +30,8 @@ local function by_name(a, b)
   return a.name < b.name
 end
 
---- The entries of a directory by name, without "." and "..": a list of { name =, type = }. Types are
---- as in stat, links not followed. Parks.
+--- The entries of a directory by name, without "." and "..": a list of { name =, type = }. Types
+--- are as in stat, links not followed. Parks.
 ---@param path string
 ---@return { name: string, type: string }[]|nil, string?, string?
 ---@async

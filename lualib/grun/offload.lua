@@ -36,9 +36,9 @@ end
 --- variables of this one, so the function may have no upvalues, and globals that it makes are gone
 --- afterwards. Arguments and results are copies of plain data: nil, booleans, numbers, strings and
 --- tables of them without metatables. Raises a grun.offload_error when it fails there. When the
---- calling thread is cancelled, a call that waits for a free thread never runs; one that runs is left
---- to end by itself, and its results are dropped. So it is when the process ends meanwhile. Returns
---- nil, message, "EAGAIN" when no thread can be started. Parks.
+--- calling thread is cancelled, a call that waits for a free thread never runs; one that runs is
+--- left to end by itself, and its results are dropped. So it is when the process ends meanwhile.
+--- Returns nil, message, "EAGAIN" when no thread can be started. Parks.
 ---@param fn (fun(...): ...)|string
 ---@param ... any
 ---@return any ...

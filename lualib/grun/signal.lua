@@ -11,7 +11,8 @@ local STOPS = { [2] = true, [3] = true, [15] = true } -- INT, QUIT, TERM
 
 local M = {}
 
--- Number -> { handlers = list, waiting = number of threads, pending = it arrived and nobody was there }
+-- Number -> { handlers = list, waiters = set, waiting = number of threads, pending = it arrived and
+-- nobody was there, kept = it was waited for }
 local taken = {}
 
 -- Raises at the caller of the function `fn`.
@@ -93,10 +94,10 @@ function Handler:stop()
   release(number, entry)
 end
 
---- Calls fn(name) in a new thread whenever the signal arrives; several arrivals at once may count as
---- one. Several handlers of one signal all run. A handler of "INT", "TERM" or "QUIT" replaces what
---- grun does on them as long as it is set. It does not keep the process alive. Raises for signals
---- that cannot be caught ("KILL", "STOP") or that tell of a fault ("SEGV" and others).
+--- Calls fn(name) in a new thread whenever the signal arrives; several arrivals at once may count
+--- as one. Several handlers of one signal all run. A handler of "INT", "TERM" or "QUIT" replaces
+--- what grun does on them as long as it is set. It does not keep the process alive. Raises for
+--- signals that cannot be caught ("KILL", "STOP") or that tell of a fault ("SEGV" and others).
 ---@param name string such as "HUP", "SIGUSR1", "RTMIN+1"
 ---@param fn fun(name: string)
 ---@return grun.signal_handler

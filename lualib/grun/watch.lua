@@ -263,11 +263,11 @@ end
 ---@field is_dir? boolean
 ---@field cookie? integer
 
---- Watches a directory for what happens to its entries, or a file, which need not be there yet. With
---- opts.recursive also everything below a directory: new directories are watched as soon as their
---- creation is seen, and what is in them by then is reported as created (perhaps twice, if it came
---- at the same moment). Links are not followed there. Calling the watcher is next(), so that `for
---- event in watcher do` works. Returns nil, message, code on failure. Parks.
+--- Watches a directory for what happens to its entries, or a file, which need not be there yet.
+--- With opts.recursive also everything below a directory: new directories are watched as soon as
+--- their creation is seen, and what is in them by then is reported as created (perhaps twice, if it
+--- came at the same moment). Links are not followed there. Calling the watcher is next(), so that
+--- `for event in watcher do` works. Returns nil, message, code on failure. Parks.
 ---@param path string
 ---@param opts? { recursive?: boolean }
 ---@return grun.watcher|nil, string?, string?

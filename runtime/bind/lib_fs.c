@@ -25,12 +25,19 @@ static const char *check_path(lua_State *L, int idx)
 /* Permissions: a number, or octal digits in a string, since Lua has no octal numbers. */
 static int to_mode(lua_State *L, int idx, int arg)
 {
-	const char *text = lua_type(L, idx) == LUA_TSTRING ? lua_tostring(L, idx) : "";
+	double mode = lua_tonumber(L, idx);
+	const char *text;
 	char *end;
-	long mode = lua_type(L, idx) == LUA_TNUMBER ? (long)lua_tonumber(L, idx) : strtol(text, &end, 8);
-	bool bad = lua_type(L, idx) != LUA_TNUMBER && (end == text || *end);
 
-	luaL_argcheck(L, !bad && mode >= 0 && mode <= 07777, arg, "permissions such as \"0644\" expected");
+	if (lua_type(L, idx) == LUA_TSTRING) {
+		text = lua_tostring(L, idx);
+		mode = (double)strtol(text, &end, 8);
+		if (end == text || *end)
+			mode = -1;
+	} else if (lua_type(L, idx) != LUA_TNUMBER) {
+		mode = -1;
+	}
+	luaL_argcheck(L, mode >= 0 && mode <= 07777, arg, "permissions such as \"0644\" expected");
 	return (int)mode;
 }
 
@@ -95,31 +102,36 @@ static struct gr_fs *new_op(lua_State *L, int (*op)(struct gr_fs *), const char 
 	return f;
 }
 
-/* Returns 0 when it was done without an error; else what was pushed. */
-static int perform(lua_State *L, struct gr_fs **f)
+/* Returns true when it was done without an error; else *n is the number of what was pushed. */
+static bool perform(lua_State *L, struct gr_fs **f, int *n)
 {
 	int rc = gr_lua_enter_wait(L);
 
-	if (rc)
-		return rc;
+	if (rc) {
+		*n = rc;
+		return false;
+	}
 	rc = gr_fs_do(*f);
 	if (rc < 0) {
 		*f = NULL;
-		return gr_lua_fail(L, rc);
+		*n = gr_lua_fail(L, rc);
+		return false;
 	}
 	if ((*f)->rc == 0)
-		return 0;
+		return true;
 	if ((*f)->other)
-		return gr_lua_failf(L, (*f)->rc, "%s -> %s", (*f)->path, (*f)->other);
-	return gr_lua_failf(L, (*f)->rc, "%s", (*f)->path);
+		*n = gr_lua_failf(L, (*f)->rc, "%s -> %s", (*f)->path, (*f)->other);
+	else
+		*n = gr_lua_failf(L, (*f)->rc, "%s", (*f)->path);
+	return false;
 }
 
 static int true_after(lua_State *L, struct gr_fs *op)
 {
 	struct gr_fs *f OWNED = op;
-	int n = perform(L, &f);
+	int n;
 
-	if (n)
+	if (!perform(L, &f, &n))
 		return n;
 	lua_pushboolean(L, 1);
 	return 1;
@@ -128,9 +140,9 @@ static int true_after(lua_State *L, struct gr_fs *op)
 static int data_after(lua_State *L, struct gr_fs *op)
 {
 	struct gr_fs *f OWNED = op;
-	int n = perform(L, &f);
+	int n;
 
-	if (n)
+	if (!perform(L, &f, &n))
 		return n;
 	lua_pushlstring(L, f->data, f->len);
 	return 1;
@@ -216,9 +228,9 @@ static void push_stat(lua_State *L, const struct stat *st)
 static int stat_with(lua_State *L, int (*op)(struct gr_fs *))
 {
 	struct gr_fs *f OWNED = new_op(L, op, check_path(L, 1), NULL);
-	int n = perform(L, &f);
+	int n;
 
-	if (n)
+	if (!perform(L, &f, &n))
 		return n;
 	push_stat(L, &f->st);
 	return 1;
@@ -237,15 +249,12 @@ static int l_fs_lstat(lua_State *L)
 static int l_fs_exists(lua_State *L)
 {
 	struct gr_fs *f OWNED = new_op(L, gr_fs_stat, check_path(L, 1), NULL);
-	int n = perform(L, &f);
+	int n;
+	bool there = perform(L, &f, &n);
 
-	if (n && f && (f->rc == -ENOENT || f->rc == -ENOTDIR)) {
-		lua_pushboolean(L, 0);
-		return 1;
-	}
-	if (n)
+	if (!there && !(f && (f->rc == -ENOENT || f->rc == -ENOTDIR)))
 		return n;
-	lua_pushboolean(L, 1);
+	lua_pushboolean(L, there);
 	return 1;
 }
 
@@ -253,9 +262,9 @@ static int l_fs_exists(lua_State *L)
 static int l_fs_list(lua_State *L)
 {
 	struct gr_fs *f OWNED = new_op(L, gr_fs_list, check_path(L, 1), NULL);
-	int n = perform(L, &f), i = 0;
+	int n, i = 0;
 
-	if (n)
+	if (!perform(L, &f, &n))
 		return n;
 	lua_newtable(L);
 	for (const char *p = f->data; p < f->data + f->len; p += strlen(p) + 1) {
@@ -343,8 +352,7 @@ static int make_temporary(lua_State *L, int (*op)(struct gr_fs *))
 	else
 		lua_pushfstring(L, "%s/grun-XXXXXX", dir && *dir ? dir : "/tmp");
 	f = new_op(L, op, lua_tostring(L, -1), NULL);
-	n = perform(L, &f);
-	if (n)
+	if (!perform(L, &f, &n))
 		return n;
 	lua_pushstring(L, f->path);
 	return 1;

@@ -146,27 +146,33 @@ static bool is_dots(const char *name)
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-int gr_fs_list(struct gr_fs *f)
+static int list_to(FILE *out, DIR *dir)
 {
-	DIR *dir = opendir(f->path);
-	FILE *out = open_memstream(&f->data, &f->len);
 	const struct dirent *entry;
-	int rc = dir && out ? 0 : -errno;
 
-	while (rc == 0) {
+	for (;;) {
 		errno = 0;
 		entry = readdir(dir);
-		if (entry == NULL) {
-			rc = -errno;
-			break;
-		}
+		if (entry == NULL)
+			return -errno;
 		if (!is_dots(entry->d_name))
 			fprintf(out, "%c%s%c", letter_of(dirfd(dir), entry), entry->d_name, '\0');
 	}
+}
+
+int gr_fs_list(struct gr_fs *f)
+{
+	DIR *dir = opendir(f->path);
+	FILE *out;
+	int rc;
+
+	if (dir == NULL)
+		return -errno;
+	out = open_memstream(&f->data, &f->len);
+	rc = out ? list_to(out, dir) : -errno;
 	if (out && fclose(out) != 0 && rc == 0)
 		rc = -errno;
-	if (dir)
-		closedir(dir);
+	closedir(dir);
 	return rc;
 }
 

@@ -97,7 +97,8 @@ static int write_plain(struct gr_fs *f)
 	return fd < 0 ? -errno : close_after(fd, write_all(fd, f->data, f->len));
 }
 
-/* A new file beside the path, with its permissions; not mkstemp, so that the umask counts. *name is heap. */
+/* A new file beside the path, with its permissions; not mkstemp, so that the umask counts. *name is heap, NULL on
+ * failure. */
 static int open_beside(const char *path, int mode, char **name)
 {
 	struct stat st;
@@ -108,11 +109,15 @@ static int open_beside(const char *path, int mode, char **name)
 	for (int i = 0; i < TRIES && fd < 0; i++) {
 		getrandom(&random, sizeof(random), 0);
 		if (asprintf(name, "%s.%08x.tmp", path, random) < 0)
+			*name = NULL;
+		if (*name == NULL)
 			return -ENOMEM;
 		fd = open(*name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode < 0 ? 0666 : mode);
-		if (fd < 0)
-			free(*name);
-		if (fd < 0 && errno != EEXIST)
+		if (fd >= 0)
+			break;
+		free(*name);
+		*name = NULL;
+		if (errno != EEXIST)
 			return -errno;
 	}
 	if (fd >= 0 && there)
@@ -136,10 +141,10 @@ static void sync_directory(const char *path)
 
 static int write_beside(struct gr_fs *f, const char *path)
 {
-	char *name;
+	char *name = NULL;
 	int fd = open_beside(path, f->mode, &name), rc;
 
-	if (fd < 0)
+	if (name == NULL)
 		return fd;
 	rc = write_all(fd, f->data, f->len);
 	if (rc == 0 && fsync(fd) < 0)
