@@ -106,7 +106,7 @@ static int open_beside(const char *path, int mode, char **name)
 	unsigned random = 0;
 	int fd = -1;
 
-	for (int i = 0; i < TRIES && fd < 0; i++) {
+	for (int i = 0; i < TRIES; i++) {
 		getrandom(&random, sizeof(random), 0);
 		if (asprintf(name, "%s.%08x.tmp", path, random) < 0)
 			*name = NULL;
