@@ -4,10 +4,12 @@
 
 local core = require("grun.core")
 local native = require("grun.core.process")
+local scope = require("grun.scope")
 local select = require("grun.select")
 require("grun.socket") -- what connections are
 
 local MAX_OUTPUT = 64 * 2 ^ 20 -- bytes of each of stdout and stderr
+local UNWIND = 1 -- seconds for the end of a child that was killed
 
 ---@class grun.process
 ---@field pid integer
@@ -122,17 +124,23 @@ local function text(pieces)
   return pieces and table.concat(pieces)
 end
 
+-- Dead processes cannot be cancelled; their end comes at once but for a hanging disk.
+local function kill(job)
+  job.process:kill("KILL")
+  scope.shield(process.wait, job.process, UNWIND)
+end
+
 local function result(job, ok, code, what, name)
   close(job)
   if not ok then
-    job.process:kill("KILL")
+    kill(job)
     return error(code, 0)
   end
   local output = { stdout = text(job.stdout), stderr = text(job.stderr) }
   if job.failure then
     return nil, job.failure[1], job.failure[2], output
   elseif what and what ~= "signal" then
-    job.process:kill("KILL")
+    kill(job)
     return nil, what, name, output
   end
   output.code, output.signal = code, name
