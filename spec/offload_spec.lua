@@ -112,8 +112,8 @@ describe("offload", function()
   end)
 
   it("does not mix its debug hooks and FFI with ours", function()
-    local function hook() end
-    debug.sethook(hook, "", 1000000)
+    local hooked = 0
+    debug.sethook(function() hooked = hooked + 1 end, "", 1000)
     local lines = offload(function()
       local n = 0
       debug.sethook(function() n = n + 1 end, "l")
@@ -123,9 +123,12 @@ describe("offload", function()
       debug.sethook()
       return n
     end)
-    local still = debug.gethook()
+    hooked = 0
+    for _ = 1, 1e5 do
+      lines = lines + 0
+    end
     debug.sethook()
-    assert.equal(hook, still)
+    assert.is_true(hooked > 0)
     assert.is_true(lines >= 499)
     assert.equal(true, offload("collectgarbage() return (collectgarbage('count')) > 0"))
   end)

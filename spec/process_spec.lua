@@ -157,11 +157,11 @@ describe("process.spawn", function()
     assert.equal(0, tonumber(status:match("SigBlk:%s*(%x+)"), 16))
     local ignored = tonumber(status:match("SigIgn:%s*(%x+)"):sub(-4), 16)
     assert.equal(0, math.floor(ignored / 2 ^ 12) % 2)
-    local out, err = helper.run_script([[
+    local printed, err = helper.run_script([[
       local signal = require("posix.signal")
       signal.signal(signal.SIGPIPE, signal.SIG_IGN)
       print(grun.process.spawn{ "sh", "-c", "kill -PIPE $$" }:wait())]])
-    assert.same({ "nil\tsignal\tSIGPIPE\n", "" }, { out, err })
+    assert.same({ "nil\tsignal\tSIGPIPE\n", "" }, { printed, err })
   end)
 
   test("makes groups and sessions that are signalled as a whole", function(keep)
