@@ -107,8 +107,9 @@ describe("lualib/meta/grun.lua", function()
       there[name] = true
     end
     assert.same(names(there), names(of_grun))
-    for name in pairs(of_grun) do
-      assert.equal("function", type(grun[name]), name)
+    for name, declared in pairs(of_grun) do
+      local kind = type(grun[name]) -- modules are tables
+      assert.is_true(kind == "function" or (declared.taken and kind == "table"), name)
     end
   end)
 
@@ -158,6 +159,34 @@ describe("lualib/meta/dgram.lua", function()
     local declared = declarations(read("lualib/meta/dgram.lua"), "sock:")
     assert.same(names(require("grun.core.dgram").methods), names(declared))
     check_documentation(declared)
+  end)
+end)
+
+describe("lualib/meta/process.lua and fs.lua", function()
+  local function compare(file, owner, there)
+    local declared = declarations(read("lualib/meta/" .. file), owner)
+    assert.same(names(functions(there)), names(declared))
+    check_documentation(declared)
+  end
+
+  it("declare every function of grun.core.process and its processes, and no other", function()
+    local native = require("grun.core.process")
+    local methods = {}
+    for name, method in pairs(native.methods) do
+      methods[name] = name ~= "op_wait" and method or nil -- lualib/grun/process.lua's
+    end
+    compare("process.lua", "M.", native)
+    compare("process.lua", "process:", methods)
+  end)
+
+  it("declare every function of grun.core.fs and no other", function()
+    compare("fs.lua", "M.", require("grun.core.fs"))
+  end)
+
+  it("declare every function of grun.core.offload, signal and watch and no other", function()
+    for _, name in ipairs({ "offload", "signal", "watch" }) do
+      compare("offload.lua", name .. ".", require("grun.core." .. name))
+    end
   end)
 end)
 

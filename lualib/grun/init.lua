@@ -52,6 +52,13 @@ local later = {
   wait_writable = "grun.socket",
   server = "grun.server",
   servers = "grun.server",
+  process = "grun.process",
+  fs = "grun.fs",
+  watch = "grun.watch",
+  signal = "grun.signal",
+  signal_wait = "grun.signal",
+  offload = "grun.offload",
+  offload_threads = "grun.offload",
 }
 
 package.loaded["grun"] = setmetatable(grun, {

@@ -277,6 +277,13 @@ grun.wait_readable = require("grun.core.net").wait_readable
 grun.wait_writable = require("grun.core.net").wait_writable
 grun.server = require("grun.server").server
 grun.servers = require("grun.server").servers
+grun.process = require("grun.process").process
+grun.fs = require("grun.fs").fs
+grun.offload = require("grun.offload").offload
+grun.offload_threads = require("grun.offload").offload_threads
+grun.signal = require("grun.signal").signal
+grun.signal_wait = require("grun.signal").signal_wait
+grun.watch = require("grun.watch").watch
 
 -- ---- grun.core: for grun's own modules. A green is a handle's first slot. ----
 
@@ -285,7 +292,8 @@ grun.servers = require("grun.server").servers
 ---@class grun.core
 ---@field thread table the metatable of thread handles
 ---@field traceback fun(err: any): any message handler that keeps the traceback in the thread
----@field hooks table<string, function> called from C: ended(thread), deadlock(), signal(name)
+---@field hooks table<string, function> called from C: tell(thread), failed(thread), deadlock(),
+--- signal(name), arrived(number as text)
 local core = {}
 
 core.spawn = grun.spawn

@@ -276,6 +276,10 @@ static int l_conn_tostring(lua_State *L)
 		lua_pushliteral(L, "conn closed");
 		return 1;
 	}
+	if (gr_sock_name(s->fd, &addr) == -ENOTSOCK) {
+		lua_pushfstring(L, "conn pipe (fd %d)", s->fd);
+		return 1;
+	}
 	here = bare_name(s->fd, gr_sock_name, a);
 	there = bare_name(s->fd, gr_sock_peer, b);
 	if (gr_sock_name(s->fd, &addr) == 0 && addr.u.sa.sa_family != AF_UNIX)

@@ -13,10 +13,15 @@
 
 #include "bind/lib_dgram.h"
 #include "bind/lib_edit.h"
+#include "bind/lib_fs.h"
 #include "bind/lib_httpd.h"
 #include "bind/lib_net.h"
+#include "bind/lib_offload.h"
+#include "bind/lib_process.h"
 #include "bind/lib_require.h"
+#include "bind/lib_signal.h"
 #include "bind/lib_thread.h"
+#include "bind/lib_watch.h"
 #include "bind/lualib.h"
 #include "bind/luautil.h"
 #include "core/green.h"
@@ -24,6 +29,7 @@
 #include "core/log.h"
 
 struct gr_lua gr_lua;
+__thread bool gr_lua_elsewhere;
 
 /* ---- The wrapper around every C function ----
  *
@@ -84,14 +90,21 @@ int lua_sethook(lua_State *L, lua_Hook f, int mask, int count)
 
 	if (next == NULL)
 		next = (int (*)(lua_State *, lua_Hook, int, int))dlsym(RTLD_NEXT, "lua_sethook");
+	if (gr_lua_elsewhere)
+		return next(L, f, mask, count);
 	user_hook = mask ? f : NULL;
 	return next(L, user_hook ? hook : NULL, mask, count);
 }
 
 lua_Hook lua_gethook(lua_State *L)
 {
-	(void)L;
-	return user_hook;
+	static lua_Hook (*next)(lua_State *);
+
+	if (!gr_lua_elsewhere)
+		return user_hook;
+	if (next == NULL)
+		next = (lua_Hook(*)(lua_State *))dlsym(RTLD_NEXT, "lua_gethook");
+	return next(L);
 }
 
 static int l_attached(lua_State *L)
@@ -184,6 +197,8 @@ int luaopen_ffi(lua_State *L)
 	int (*next)(lua_State *) = (int (*)(lua_State *))dlsym(RTLD_NEXT, "luaopen_ffi");
 	int n = next(L);
 
+	if (gr_lua_elsewhere)
+		return n;
 	lua_getfield(L, -1, "sizeof");
 	gr_lua.ffi_sizeof = luaL_ref(L, LUA_REGISTRYINDEX);
 	lua_pushliteral(L, "int");
@@ -197,7 +212,7 @@ int luaopen_ffi(lua_State *L)
 int lua_gc(lua_State *L, int what, int data)
 {
 	bool runs = what == LUA_GCCOLLECT || what == LUA_GCSTEP || what == LUA_GCRESTART;
-	bool finalizer = runs && gr_lua_in_finalizer(L);
+	bool finalizer = runs && !gr_lua_elsewhere && gr_lua_in_finalizer(L);
 	int n = gr_lua.gc(L, what, data);
 
 	if (finalizer)
@@ -250,6 +265,16 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.httpd");
 	lua_pushcfunction(L, luaopen_grun_core_dgram);
 	set_module(L, "grun.core.dgram");
+	lua_pushcfunction(L, luaopen_grun_core_process);
+	set_module(L, "grun.core.process");
+	lua_pushcfunction(L, luaopen_grun_core_fs);
+	set_module(L, "grun.core.fs");
+	lua_pushcfunction(L, luaopen_grun_core_offload);
+	set_module(L, "grun.core.offload");
+	lua_pushcfunction(L, luaopen_grun_core_signal);
+	set_module(L, "grun.core.signal");
+	lua_pushcfunction(L, luaopen_grun_core_watch);
+	set_module(L, "grun.core.watch");
 	lua_pushcfunction(L, luaopen_grun_core_edit);
 	set_module(L, "grun.core.edit");
 	lua_pop(L, 2);

@@ -28,6 +28,9 @@ struct gr_lua {
 
 extern struct gr_lua gr_lua;
 
+/* True on OS threads that run other Lua states: nothing here is theirs. */
+extern __thread bool gr_lua_elsewhere;
+
 /* Creates the state with all libraries, grun's module loader and the repairs. Returns NULL when out of memory.
  * `environment` false: the LUA_PATH and LUA_CPATH variables are not looked at. */
 lua_State *gr_state_new(bool environment);

@@ -70,7 +70,7 @@ static ssize_t sock_sendfile(struct gr_stream *s, int fd, off_t *offset, size_t 
 	return n < 0 ? -errno : n;
 }
 
-static const struct gr_stream_ops sock_ops = {
+const struct gr_stream_ops gr_stream_sock_ops = {
 	.read = sock_read,
 	.write = sock_write,
 	.writev = sock_writev,
@@ -81,7 +81,7 @@ static const struct gr_stream_ops sock_ops = {
 
 bool gr_stream_is_plain(const struct gr_stream *s)
 {
-	return s->ops == &sock_ops;
+	return s->ops == &gr_stream_sock_ops;
 }
 
 /* ---- Opening and closing ---- */
@@ -95,7 +95,7 @@ void gr_stream_create(struct gr_stream *s)
 
 void gr_stream_open(struct gr_stream *s, int fd)
 {
-	s->ops = &sock_ops;
+	s->ops = &gr_stream_sock_ops;
 	s->fd = fd;
 	s->eof = s->drained = false;
 	gr_io_init(&s->rd, fd, EV_READ);

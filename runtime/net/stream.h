@@ -51,11 +51,20 @@ struct gr_stream {
 	uint64_t received, sent;
 };
 
+/* Plain sockets. */
+extern const struct gr_stream_ops gr_stream_sock_ops;
+
 /* Makes a closed stream. */
 void gr_stream_create(struct gr_stream *s);
 
 /* Opens it on a connected, or connecting, non-blocking socket that it owns from now on. */
 void gr_stream_open(struct gr_stream *s, int fd);
+
+/* The same for a non-blocking pipe or terminal (pipe.c). shutdown of its only direction closes it. */
+void gr_stream_open_pipe(struct gr_stream *s, int fd);
+
+/* True if its bytes are those of the descriptor (no TLS in between). */
+bool gr_stream_is_raw(const struct gr_stream *s);
 
 /* Connects to one of the addresses (at most GR_ADDR_MAX), best first. Of several, tried alternately by family, the next
  * is tried 250 ms after the one before or as soon as that has failed; earlier ones go on, and the first that answers wins
