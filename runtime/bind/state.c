@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "bind/lib_edit.h"
+#include "bind/lib_io.h"
 #include "bind/lib_net.h"
 #include "bind/lib_thread.h"
 #include "bind/lualib.h"
@@ -325,6 +326,7 @@ static int l_setup(lua_State *L)
 	set_function(L, "coroutine", "running", l_running);
 	set_function(L, "os", "exit", l_exit);
 	replace_attach(L);
+	gr_io_open(L);
 	set_modules(L);
 	if (dir)
 		set_modules_from(L, dir);
