@@ -4,8 +4,8 @@
 #include "bind/lib_io.h"
 
 #include <errno.h>
-#include <lualib.h>
 #include <limits.h>
+#include <lualib.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio_ext.h>
@@ -87,7 +87,7 @@ struct gr_luafile *gr_io_push_closed(lua_State *L)
 	struct gr_luafile *u;
 
 	if (gr_io_push_open(L, "/dev/null", "r") != 1)
-		luaL_error(L, "%s", lua_tostring(L, -2));
+		return NULL;
 	u = lua_touserdata(L, -1);
 	fclose(u->fp);
 	u->fp = NULL;
@@ -249,9 +249,9 @@ int gr_io_close(lua_State *L, int idx, struct gr_luafile *u)
 
 static int l_close(lua_State *L)
 {
-	if (lua_gettop(L) > 0)
-		return gr_io_close(L, 1, gr_io_check(L, 1));
-	return gr_io_close(L, 1, gr_io_push_open_default(L, GR_IO_OUTPUT));
+	if (lua_gettop(L) == 0)
+		gr_io_push_default(L, GR_IO_OUTPUT);
+	return gr_io_close(L, 1, gr_io_check(L, 1));
 }
 
 static void *close_thread(void *fp)
@@ -381,15 +381,9 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg functions[] = {
-	{"close", l_close},
-	{"read", gr_io_l_read},
-	{"lines", gr_io_l_lines},
-	{"write", gr_io_l_write},
-	{"flush", gr_io_l_flush},
-	{"input", l_input},
-	{"output", l_output},
-	{"popen", gr_io_l_popen},
-	{NULL, NULL},
+	{"close", l_close},       {"read", gr_io_l_read},   {"lines", gr_io_l_lines},
+	{"write", gr_io_l_write}, {"flush", gr_io_l_flush}, {"input", l_input},
+	{"output", l_output},     {"popen", gr_io_l_popen}, {NULL, NULL},
 };
 
 static int ref_field(lua_State *L, const char *name)

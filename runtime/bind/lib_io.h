@@ -78,7 +78,7 @@ static inline bool gr_io_is_raised(int rc)
  * result if the program ended well; if it raises, nobody waits. Returns 0, -errno or what a wait returns. May park. */
 int gr_io_wait_program(struct gr_process *p, int written);
 
-/* Pushes a new file that is closed. */
+/* Pushes a new file that is closed; or returns NULL, with nil, message, errno pushed. */
 struct gr_luafile *gr_io_push_closed(lua_State *L);
 
 /* Pushes the weak table of what files need for waiting: file -> userdata that is its struct gr_file. */

@@ -125,7 +125,10 @@ int gr_io_l_popen(lua_State *L)
 	if (rc < 0)
 		return gr_lua_fail(L, rc);
 	u = gr_io_push_closed(L);
-	rc = is_mode(mode) ? start_program(L, 3, u, command, strchr(mode, 'r') != NULL) : -EINVAL;
+	if (u == NULL)
+		rc = -(int)lua_tointeger(L, -1);
+	else
+		rc = is_mode(mode) ? start_program(L, 3, u, command, strchr(mode, 'r') != NULL) : -EINVAL;
 	if (rc == 0)
 		return 1;
 	errno = -rc;

@@ -18,12 +18,12 @@ enum { MAX_UPVALUES = 60 };
 /* All that one call takes stays in `data`, so that it can go back if a later wait of the call is broken off. */
 struct reader {
 	FILE *fp;
-	struct gr_file *f; /* NULL: plain */
+	struct gr_file *f;    /* NULL: plain */
 	struct gr_turn *turn; /* ours, or NULL */
-	char *data;        /* heap */
+	char *data;           /* heap */
 	size_t len, room;
-	size_t start;      /* of the present item */
-	int rc;            /* < 0: why a wait ended */
+	size_t start; /* of the present item */
+	int rc;       /* < 0: why a wait ended */
 };
 
 static void reader_free(struct reader *r)

@@ -24,7 +24,7 @@ void gr_io_check_pipe(const FILE *fp, int rc)
 /* One call's writes to one file, which nobody else's come between. */
 struct writer {
 	struct gr_luafile *u;
-	int idx; /* of the userdata */
+	int idx;              /* of the userdata */
 	struct gr_turn *turn; /* ours, or NULL */
 	bool asked;           /* for the turn */
 	int rc;               /* of the first write that failed */

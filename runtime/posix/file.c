@@ -221,9 +221,11 @@ static ssize_t write_terminal(int fd, const char *p, size_t n)
 	return rc;
 }
 
-/* Writes what can be written without blocking: how much, or a negative errno. */
-static ssize_t write_now(int fd, const char *p, size_t n)
+/* Writes what can be written without blocking: how much, or a negative errno. What was a pipe may have become a file
+ * (dup2, freopen). */
+static ssize_t write_now(FILE *fp, const char *p, size_t n)
 {
+	int fd = fileno(fp);
 	struct iovec v = {.iov_base = (char *)p, .iov_len = n};
 	ssize_t rc = pwritev2(fd, &v, 1, -1, RWF_NOWAIT);
 
@@ -233,6 +235,11 @@ static ssize_t write_now(int fd, const char *p, size_t n)
 		/* A pipe that is ready has room for that much. */
 		rc = isatty(fd) ? write_terminal(fd, p, n) : write(fd, p, n < PIPE_BUF ? n : PIPE_BUF);
 	}
+	if (rc < 0 && errno == EAGAIN) {
+		if (!gr_file_is_plain(fp))
+			return -EAGAIN;
+		rc = write(fd, p, n);
+	}
 	return rc < 0 ? -errno : rc;
 }
 
@@ -240,7 +247,7 @@ static ssize_t write_now(int fd, const char *p, size_t n)
 static int send_all(struct gr_file *f, const char **p, size_t *n)
 {
 	while (*n > 0) {
-		ssize_t done = write_now(fileno(f->fp), *p, *n);
+		ssize_t done = write_now(f->fp, *p, *n);
 
 		if (done == -EAGAIN) {
 			int rc = wait_ready(f, &f->wr, "io.write");
@@ -332,7 +339,7 @@ int gr_file_flush(struct gr_file *f)
 
 	if (n == 0 || __freadable(f->fp) || !gr_file_may_park())
 		return fflush(f->fp) == 0 ? 0 : -errno;
-	done = write_now(fileno(f->fp), p, n);
+	done = write_now(f->fp, p, n);
 	n -= done > 0 ? (size_t)done : 0;
 	copy = malloc(n + 1);
 	if (copy == NULL)

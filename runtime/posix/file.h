@@ -15,13 +15,13 @@ struct gr_process;
 
 /* What a FILE on a pipe, terminal or socket needs besides. Lives in the heap or in userdata. */
 struct gr_file {
-	FILE *fp;                       /* NULL once closed */
-	struct gr_io rd, wr;            /* on its descriptor */
+	FILE *fp;                        /* NULL once closed */
+	struct gr_io rd, wr;             /* on its descriptor */
 	struct gr_turn reading, writing; /* a read and a write each have the FILE for themselves */
-	char *ahead;                    /* heap: bytes that a read that was broken off had taken, to be read first */
+	char *ahead;                     /* heap: bytes that a read that was broken off had taken, to be read first */
 	size_t nahead;
-	unsigned fills;                 /* reads in a row for which nobody waited */
-	struct gr_process *process;     /* popen: whose pipe it is; or NULL */
+	unsigned fills;             /* reads in a row for which nobody waited */
+	struct gr_process *process; /* popen: whose pipe it is; or NULL */
 };
 
 /* True if reading and writing never wait: everything with a position (regular files, directories, /dev/null). */
