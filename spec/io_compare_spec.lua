@@ -93,6 +93,7 @@ local CASES = {
     try(io.write, "x", {}) try(io.stdout.write, io.stdout, true)
     show(pcall(function() return io.stdout:write("y", true) end))
     show(pcall(function() return io.write({}) end))
+    for e = 0, 16 do io.write(10^e, " ", -10^e, " ", 10^e - 1, " ", 1 - 10^e, " ", 10^e / 3, "\n") end
     io.write(("long "):rep(20000), "\n") for i = 1, 3000 do io.write(i, " ") end io.write("\n")
     show(io.stdout:flush()) show(io.flush())]],
   ["prints"] = [[

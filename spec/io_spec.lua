@@ -562,6 +562,69 @@ describe("os.execute", function()
   end)
 end)
 
+describe("all of it", function()
+  -- Many threads read, write, are cancelled and time out, in loops that are compiled.
+  local STRESS = [[
+    local checks = 0
+    local function worker(i)
+      local p = io.popen("exec sleep 1")
+      for j = 1, 5 do
+        local q = io.popen("for i in 1 2 3 4 5 6 7 8 9 10; do echo $i 0x$i; done")
+        local sum = 0
+        for k = 1, 10 do
+          local a, b = q:read("*n", "*n", 1)
+          sum = sum + a + b
+          for l = 1, 100 do sum = sum + l - l end
+        end
+        assert(sum == 116, sum)
+        assert(q:read() == nil and q:close())
+        local ok, message = grun.timeout(0.001, p.read, p)
+        assert(message == "timeout")
+        for l = 1, 100 do checks = checks + (ok and 1 or 0) end
+        checks = checks + 1
+        assert(select("#", pcall(string.rep, "x", 10)) == 2)
+      end
+      p = nil
+    end
+    local threads = {}
+    for i = 1, 8 do threads[i] = grun.spawn(worker, i) end
+    local w = io.popen("cat >/dev/null", "w")
+    for i = 1, 3 do
+      threads[#threads + 1] = grun.spawn(function()
+        for j = 1, 20000 do assert(w:write(i, " ", j, "\n")) end
+      end)
+    end
+    grun.joinall(threads, { raise = true })
+    w:close()
+    print(checks)]]
+
+  for _, options in ipairs({ "", "-joff", "-Ohotloop=1,hotexit=1" }) do
+    it("holds in compiled loops: options " .. options, function()
+      local args = { helper.script(STRESS) }
+      if options ~= "" then
+        table.insert(args, 1, options)
+      end
+      assert.same({ "40\n", "", 0 }, { helper.run_child(args, { stdin = "" }) })
+    end)
+  end
+
+  it("follows when standard output becomes another file", function()
+    local name = helper.tmpname()
+    local script = helper.script([[
+      local ffi = require("ffi")
+      ffi.cdef("int dup2(int, int); int open(const char *, int, ...);")
+      print(("x"):rep(100000))
+      io.flush()
+      ffi.C.dup2(ffi.C.open(arg[1], 1), 1)
+      print(("y"):rep(100000))
+      io.write("end\n")]])
+    local pipe = io.popen(("timeout 10 %s %s %s"):format(helper.grun, script, name))
+    assert.equal(100001, #pipe:read("*a"))
+    pipe:close()
+    assert.equal(("y"):rep(100000) .. "\nend\n", contents(name))
+  end)
+end)
+
 describe("a closed pipe", function()
   local endless = {
     'while true do print("x") end',

@@ -8,6 +8,7 @@
 #include <lualib.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio_ext.h>
 
 #include "bind/luautil.h"
@@ -265,12 +266,20 @@ static void close_elsewhere(FILE *fp)
 {
 	struct pollfd p = {.fd = fileno(fp), .events = POLLOUT};
 	size_t n = __fpending(fp);
+	sigset_t all, before;
 	pthread_t thread;
 
-	if (n == 0 || (n <= PIPE_BUF && poll(&p, 1, 0) != 0) || pthread_create(&thread, NULL, close_thread, fp) != 0)
+	if (n == 0 || (n <= PIPE_BUF && poll(&p, 1, 0) != 0)) {
 		fclose(fp);
-	else
+		return;
+	}
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (pthread_create(&thread, NULL, close_thread, fp) == 0)
 		pthread_detach(thread);
+	else
+		fclose(fp);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static int l_file_gc(lua_State *L)

@@ -3,6 +3,7 @@
 #include "bind/lib_io.h"
 
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,7 +14,7 @@
 
 void gr_io_check_pipe(const FILE *fp, int rc)
 {
-	int fd = rc == -EPIPE && !gr_hub.pipe_ignored ? fileno((FILE *)fp) : -1;
+	int fd = rc == -EPIPE && fp && !gr_hub.pipe_ignored ? fileno((FILE *)fp) : -1;
 
 	if (fd != STDOUT_FILENO && fd != STDERR_FILENO)
 		return;
@@ -80,13 +81,39 @@ static void write_bytes(lua_State *L, struct writer *w, const char *p, size_t n)
 		w->rc = write_waiting(L, w, p, n);
 }
 
+/* Room for the longest whole number below. */
+enum { DIGITS = 16 };
+
+/* The text of the string or number at idx. Whole numbers become no Lua strings: that is faster, and allocates nothing. */
+static const char *text_at(lua_State *L, int idx, char digits[DIGITS], size_t *n)
+{
+	static const double LIMIT = 1e14; /* from here on Lua's %.14g has an exponent */
+	char *p = digits + DIGITS;
+	lua_Number d;
+	uint64_t rest;
+
+	if (lua_type(L, idx) != LUA_TNUMBER)
+		return luaL_checklstring(L, idx, n);
+	d = lua_tonumber(L, idx);
+	if (!(d > -LIMIT && d < LIMIT) || d != trunc(d) || (d == 0 && signbit(d)))
+		return lua_tolstring(L, idx, n);
+	for (rest = (uint64_t)fabs(d); rest > 9; rest /= 10)
+		*--p = (char)('0' + rest % 10);
+	*--p = (char)('0' + rest);
+	if (d < 0)
+		*--p = '-';
+	*n = (size_t)(digits + DIGITS - p);
+	return p;
+}
+
 static int write_values(lua_State *L, struct gr_luafile *u, int idx, int first, int last)
 {
 	struct writer w __attribute__((cleanup(writer_free))) = {.u = u, .idx = idx};
 
 	for (int i = first; i <= last; i++) {
+		char digits[DIGITS];
 		size_t n;
-		const char *p = luaL_checklstring(L, i, &n);
+		const char *p = text_at(L, i, digits, &n);
 
 		write_bytes(L, &w, p, n);
 	}
@@ -199,8 +226,9 @@ int gr_io_l_print(lua_State *L)
 	w.u = gr_io_push_stdout(L);
 	t.n = 0;
 	for (int i = 1; i <= nargs; i++) {
+		char digits[DIGITS];
 		size_t n;
-		const char *p = lua_tolstring(L, i, &n);
+		const char *p = text_at(L, i, digits, &n);
 
 		if (i > 1)
 			add(L, &w, &t, "\t", 1);
