@@ -263,7 +263,7 @@ int gr_io_read(lua_State *L, int idx, struct gr_luafile *u, int first, int nargs
 	clearerr(r.fp);
 	n = read_formats(L, &r, first, nargs);
 	if (r.rc < 0) {
-		if (r.f->fp)
+		if (r.f && r.f->fp)
 			gr_file_put_back(r.f, r.data, r.len);
 		return gr_lua_fail(L, r.rc);
 	}

@@ -57,7 +57,7 @@ void gr_file_end(struct gr_file *f)
 	gr_io_end(&f->wr, GR_CLOSED);
 	free(f->ahead);
 	f->ahead = NULL;
-	f->nahead = 0;
+	f->ahead_at = f->nahead = 0;
 }
 
 bool gr_file_may_park(void)
@@ -90,7 +90,7 @@ size_t gr_file_peek(const struct gr_file *f, const char **p)
 {
 	if (f->nahead == 0)
 		return gr_file_buffered(f->fp, p);
-	*p = f->ahead;
+	*p = f->ahead + f->ahead_at;
 	return f->nahead;
 }
 
@@ -100,23 +100,33 @@ void gr_file_take(struct gr_file *f, char *to, size_t n)
 		n = fread(to, 1, n, f->fp);
 		return;
 	}
-	memcpy(to, f->ahead, n);
+	memcpy(to, f->ahead + f->ahead_at, n);
+	f->ahead_at += n;
 	f->nahead -= n;
-	memmove(f->ahead, f->ahead + n, f->nahead);
+}
+
+/* For n bytes before those that are ahead. */
+static int make_room(struct gr_file *f, size_t n)
+{
+	char *ahead = malloc(n + f->nahead);
+
+	if (ahead == NULL)
+		return -ENOMEM;
+	if (f->nahead > 0)
+		memcpy(ahead + n, f->ahead + f->ahead_at, f->nahead);
+	free(f->ahead);
+	f->ahead = ahead;
+	f->ahead_at = n;
+	return 0;
 }
 
 int gr_file_put_back(struct gr_file *f, const char *p, size_t n)
 {
-	char *ahead;
-
-	if (n == 0)
-		return 0;
-	ahead = realloc(f->ahead, f->nahead + n);
-	if (ahead == NULL)
+	if (n > f->ahead_at && make_room(f, n) < 0)
 		return -ENOMEM;
-	memmove(ahead + n, ahead, f->nahead);
-	memcpy(ahead, p, n);
-	f->ahead = ahead;
+	if (n > 0)
+		memcpy(f->ahead + f->ahead_at - n, p, n);
+	f->ahead_at -= n;
 	f->nahead += n;
 	return 0;
 }
@@ -329,29 +339,38 @@ static void keep(struct gr_file *f, const char *p, size_t n)
 		fwrite(p, 1, n, f->fp);
 }
 
-int gr_file_flush(struct gr_file *f)
+/* Writes n pending bytes, in a copy: the FILE's buffer is everybody's while this waits. */
+static int send_copy(struct gr_file *f, const char *pending, size_t n)
 {
-	size_t n = __fpending(f->fp);
-	const char *p = pending_bytes(f->fp);
-	char *copy;
-	ssize_t done;
+	char *copy = malloc(n);
+	const char *p = copy;
 	int rc;
 
-	if (n == 0 || __freadable(f->fp) || !gr_file_may_park())
-		return fflush(f->fp) == 0 ? 0 : -errno;
-	done = write_now(f->fp, p, n);
-	n -= done > 0 ? (size_t)done : 0;
-	copy = malloc(n + 1);
 	if (copy == NULL)
 		return -ENOMEM;
-	memcpy(copy, p + (done > 0 ? done : 0), n);
+	memcpy(copy, pending, n);
 	__fpurge(f->fp);
-	p = copy;
-	rc = done < 0 && done != -EAGAIN && done != -EINTR ? (int)done : send_all(f, &p, &n);
+	rc = send_all(f, &p, &n);
 	if (rc == GR_CANCELED || rc == GR_DEADLINE)
 		keep(f, p, n);
 	free(copy);
 	return rc;
+}
+
+int gr_file_flush(struct gr_file *f)
+{
+	size_t n = __fpending(f->fp);
+	ssize_t done;
+
+	if (n == 0 || __freadable(f->fp) || !gr_file_may_park())
+		return fflush(f->fp) == 0 ? 0 : -errno;
+	done = write_now(f->fp, pending_bytes(f->fp), n);
+	if (done == -EAGAIN || done == -EINTR)
+		done = 0;
+	if (done >= 0 && (size_t)done < n)
+		return send_copy(f, pending_bytes(f->fp) + done, n - (size_t)done);
+	__fpurge(f->fp);
+	return done < 0 ? (int)done : 0;
 }
 
 struct gr_file *gr_file_stdout(void)

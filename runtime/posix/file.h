@@ -19,9 +19,9 @@ struct gr_file {
 	struct gr_io rd, wr;             /* on its descriptor */
 	struct gr_turn reading, writing; /* a read and a write each have the FILE for themselves */
 	char *ahead;                     /* heap: bytes that a read that was broken off had taken, to be read first */
-	size_t nahead;
-	unsigned fills;             /* reads in a row for which nobody waited */
-	struct gr_process *process; /* popen: whose pipe it is; or NULL */
+	size_t ahead_at, nahead;         /* where they begin in it, and how many */
+	unsigned fills;                  /* reads in a row for which nobody waited */
+	struct gr_process *process;      /* popen: whose pipe it is; or NULL */
 };
 
 /* True if reading and writing never wait: everything with a position (regular files, directories, /dev/null). */
