@@ -37,7 +37,7 @@ end
 describe("the example", function()
   local scripts = {
     "alternate", "bounded_map", "cancel_scope", "greenlets", "pool_inside", "producer_consumer",
-    "task_class", "turns",
+    "shell_jobs", "task_class", "turns",
   }
   for _, name in ipairs(scripts) do
     it(name .. " prints what it promises", function()

@@ -15,6 +15,7 @@
 #include "bind/lib_edit.h"
 #include "bind/lib_fs.h"
 #include "bind/lib_httpd.h"
+#include "bind/lib_io.h"
 #include "bind/lib_net.h"
 #include "bind/lib_offload.h"
 #include "bind/lib_process.h"
@@ -358,6 +359,7 @@ static int l_setup(lua_State *L)
 	set_function(L, "os", "exit", l_exit);
 	replace_attach(L);
 	gr_require_init(L);
+	gr_io_open(L);
 	set_modules(L);
 	if (dir)
 		set_modules_from(L, dir);

@@ -134,7 +134,7 @@ int gr_hub_init(void)
 	if (gr_hub.loop == NULL)
 		return errno ? -errno : -ENOSYS;
 	ev_timer_init(&hub.reap, reap, REAP_AFTER, REAP_AFTER);
-	signal(SIGPIPE, on_pipe);
+	gr_hub.pipe_ignored = signal(SIGPIPE, on_pipe) == SIG_IGN;
 	return install_fault_handler();
 }
 

@@ -15,6 +15,7 @@ struct gr_hub {
 	/* Things that may still wake a thread: waits with an end or on a descriptor, and what bindings add (servers,
 	 * signal handlers). Nothing ready and no source left means deadlock. */
 	uint32_t sources;
+	bool pipe_ignored; /* SIGPIPE was ignored when the process was started */
 	/* Called in the hub when threads are parked and nothing can wake them. Returns true if it changed that. */
 	bool (*on_deadlock)(void);
 	/* Called when a free thread's stack goes back to the kernel: drop or keep g->user. */
