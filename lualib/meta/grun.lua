@@ -274,6 +274,8 @@ grun.listen = require("grun.core.net").listen
 grun.pair = require("grun.core.net").pair
 grun.wait_readable = require("grun.core.net").wait_readable
 grun.wait_writable = require("grun.core.net").wait_writable
+grun.resolve = require("grun.core.dns").resolve
+grun.dns = require("grun.dns")
 grun.server = require("grun.server").server
 grun.servers = require("grun.server").servers
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bind/lib_dns.h"
 #include "bind/lib_edit.h"
 #include "bind/lib_net.h"
 #include "bind/lib_thread.h"
@@ -243,6 +244,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core");
 	lua_pushcfunction(L, luaopen_grun_core_net);
 	set_module(L, "grun.core.net");
+	lua_pushcfunction(L, luaopen_grun_core_dns);
+	set_module(L, "grun.core.dns");
 	lua_pushcfunction(L, luaopen_grun_core_edit);
 	set_module(L, "grun.core.edit");
 	lua_pop(L, 2);
