@@ -168,24 +168,16 @@ int gr_resolve_local(const char *name, int family, struct gr_host *out)
 
 /* ---- Records ---- */
 
-int gr_resolve_records(const char *name, uint16_t type, const struct gr_resolv_how *how, double until,
-		       struct gr_dns_answer **out, char owner[GR_DNS_NAME_TEXT])
+/* As gr_resolve_records of `owner`, after so many aliases; without `how` with the configuration as it is. */
+static int follow_aliases(uint16_t type, const struct gr_resolv_how *how, double until, int aliases,
+			  struct gr_dns_answer **out, char owner[GR_DNS_NAME_TEXT])
 {
-	const struct gr_resolv_how *whom = how ? how : &gr_resolve_conf()->how;
+	const struct gr_resolv_how *whom = how ? how : &config.conf.how;
 	struct gr_dns_key key;
 	int rc;
 
-	*out = NULL;
-	if (strlen(name) >= GR_DNS_NAME_TEXT)
-		return GR_BAD_NAME;
-	strcpy(owner, name);
-	for (int hops = 0; hops <= GR_DNS_CHAIN_MAX; hops++) {
-		size_t n = strlen(owner);
-
+	for (; aliases <= GR_DNS_CHAIN_MAX; aliases++) {
 		rc = gr_dns_key(&key, owner, type);
-		/* Names in answers have no final dot. */
-		if (rc == 0 && n > 1 && owner[n - 1] == '.')
-			owner[n - 1] = '\0';
 		if (rc == 0)
 			rc = gr_dnsquery_run(&key, whom, how != NULL, until, out);
 		if (rc == 0)
@@ -198,6 +190,29 @@ int gr_resolve_records(const char *name, uint16_t type, const struct gr_resolv_h
 			return rc;
 	}
 	return GR_BAD_RESPONSE;
+}
+
+/* Names in answers have no final dot. */
+static void copy_name(char *out, const char *name)
+{
+	size_t n = strlen(name);
+
+	memcpy(out, name, n + 1);
+	if (n > 1 && out[n - 1] == '.')
+		out[n - 1] = '\0';
+}
+
+int gr_resolve_records(const char *name, uint16_t type, const struct gr_resolv_how *how, double until,
+		       struct gr_dns_answer **out, char owner[GR_DNS_NAME_TEXT])
+{
+	uint8_t wire[GR_DNS_NAME_MAX];
+
+	*out = NULL;
+	if (gr_dns_name_encode(name, wire) < 0)
+		return GR_BAD_NAME;
+	gr_resolve_conf();
+	copy_name(owner, name);
+	return follow_aliases(type, how, until, 0, out, owner);
 }
 
 /* RFC 1035 section 3.5 and RFC 3596 section 2.5. */
@@ -341,15 +356,13 @@ static int worse(int a, int b)
 
 static int finish_part(struct part *p, double until, struct gr_host *out)
 {
-	struct gr_dns_answer *answer;
-	char target[GR_DNS_NAME_TEXT];
+	struct gr_dns_answer *answer = NULL;
 
 	if (p->rc > 0)
 		collect(p->ask->answer, p->type, p->owner, out);
 	if (p->rc != 0)
 		return p->rc;
-	strcpy(target, p->owner);
-	p->rc = gr_resolve_records(target, p->type, NULL, until, &answer, p->owner);
+	p->rc = follow_aliases(p->type, NULL, until, 1, &answer, p->owner);
 	if (p->rc > 0)
 		collect(answer, p->type, p->owner, out);
 	gr_dns_answer_free(answer);
@@ -380,7 +393,6 @@ static int lookup(const char *name, int family, double until, struct gr_host *ou
 	struct part parts[2];
 	struct gr_dns_key key;
 	int n = 0, rc = gr_dns_key(&key, name, 0);
-	size_t len = strlen(name);
 
 	if (rc < 0)
 		return rc;
@@ -388,7 +400,7 @@ static int lookup(const char *name, int family, double until, struct gr_host *ou
 	out->ttl = 0;
 	for (int i = 0; i < 2; i++) {
 		parts[i].rc = PENDING;
-		snprintf(parts[i].owner, sizeof(parts[i].owner), "%.*s", (int)(name[len - 1] == '.' ? len - 1 : len), name);
+		copy_name(parts[i].owner, name);
 	}
 	if (family != AF_INET6)
 		rc = start(&parts[n++], GR_DNS_A, &key);
@@ -418,7 +430,25 @@ struct search {
  * about the next name. */
 static bool is_final(int rc)
 {
-	return rc > 0 || (rc != GR_NO_DATA && rc != GR_NOT_FOUND && rc != GR_SERVER_FAILURE && rc != GR_BAD_NAME);
+	switch (rc) {
+	case GR_NO_DATA:
+	case GR_NOT_FOUND:
+	case GR_BAD_NAME:
+	case GR_SERVER_FAILURE:
+	case GR_REFUSED:
+	case GR_NOT_IMPLEMENTED:
+	case GR_FORM_ERROR:
+	case GR_BAD_RESPONSE:
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* Results after which no further domain is tried, but still the name as it is. */
+static bool ends_domains(int rc)
+{
+	return rc != GR_NO_DATA && rc != GR_NOT_FOUND && rc != GR_BAD_NAME && rc != GR_SERVER_FAILURE;
 }
 
 static int try_domain(struct search *s, const char *domain)
@@ -443,7 +473,7 @@ static int search_list(struct search *s, const struct gr_resolv_conf *c, bool tr
 	int n = c->nsearch;
 
 	memcpy(domains, c->search, sizeof(domains));
-	for (int i = 0; i < n; i++) {
+	for (int i = 0; i < n && (i == 0 || !ends_domains(rc)); i++) {
 		rc = try_domain(s, domains[i]);
 		tried = tried || domains[i][0] == '\0';
 		if (is_final(rc))
@@ -462,7 +492,7 @@ static int search(struct search *s)
 		dots += s->name[i] == '.';
 	if (dots >= c->ndots || s->name[len - 1] == '.') {
 		first = lookup(s->name, s->family, s->until, s->out);
-		if (is_final(first) || s->name[len - 1] == '.' || first == GR_BAD_NAME)
+		if (is_final(first) || s->name[len - 1] == '.')
 			return first;
 	}
 	rc = search_list(s, c, first != 0);
@@ -470,17 +500,18 @@ static int search(struct search *s)
 		return rc;
 	if (first != 0)
 		return first;
-	return s->no_data ? GR_NO_DATA : s->server_failure ? GR_SERVER_FAILURE : GR_NOT_FOUND;
+	return s->no_data ? GR_NO_DATA : s->server_failure ? GR_SERVER_FAILURE : rc == GR_BAD_NAME ? GR_NOT_FOUND : rc;
 }
 
 int gr_resolve_host(const char *name, int family, double until, struct gr_host *out)
 {
 	int rc = gr_resolve_local(name, family, out);
 	struct search s = {.name = name, .family = family, .until = until, .out = out};
+	uint8_t wire[GR_DNS_NAME_MAX];
 
 	if (rc != 0)
 		return rc;
-	if (*name == '\0' || strlen(name) >= GR_DNS_NAME_TEXT)
+	if (gr_dns_name_encode(name, wire) < 0)
 		return GR_BAD_NAME;
 	return search(&s);
 }
