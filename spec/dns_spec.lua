@@ -252,9 +252,9 @@ describe("many questions", function()
 
   it("use ids and ports that cannot be guessed", function()
     dns.configure({ timeout = 3 })
-    local N, ids, ports, last, near = 4096, {}, {}, nil, 0
+    local N, ids, last, near = 4096, {}, nil, 0
     for bucket = 0, 15 do
-      ids[bucket], ports[bucket] = 0, {}
+      ids[bucket] = 0
     end
     local pool = grun.pool(16)
     for i = 1, N do

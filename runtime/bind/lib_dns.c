@@ -65,8 +65,9 @@ static bool get_number(lua_State *L, int idx, const char *name, double min, doub
 	if (!get(L, idx, name))
 		return false;
 	if (lua_type(L, -1) != LUA_TNUMBER || !(lua_tonumber(L, -1) >= min && lua_tonumber(L, -1) <= max))
-		luaL_argerror(L, idx, lua_pushfstring(L, "option '%s': number from %d to %d expected", name, (int)min,
-						      (int)max));
+		luaL_argerror(L, idx,
+			      lua_pushfstring(L, "option '%s': number from %d to %d expected", name, (int)min,
+					      (int)max));
 	*out = lua_tonumber(L, -1);
 	lua_pop(L, 1);
 	return true;
@@ -123,12 +124,16 @@ static bool get_servers(lua_State *L, int idx, struct gr_resolv_how *how)
 		bad_option(L, idx, "servers", "list of addresses");
 	n = (int)lua_objlen(L, -1);
 	if (n < 1 || n > GR_RESOLV_SERVERS)
-		luaL_argerror(L, idx, lua_pushfstring(L, "option 'servers': 1 to %d addresses expected", GR_RESOLV_SERVERS));
+		luaL_argerror(L, idx,
+			      lua_pushfstring(L, "option 'servers': 1 to %d addresses expected", GR_RESOLV_SERVERS));
 	for (int i = 0; i < n; i++) {
 		lua_rawgeti(L, -1, i + 1);
 		if (lua_type(L, -1) != LUA_TSTRING || gr_resolv_server(lua_tostring(L, -1), &how->servers[i]) < 0)
-			luaL_argerror(L, idx, lua_pushfstring(L, "option 'servers': [%d] is not an address such as "
-							      "\"127.0.0.1\" or \"[::1]:5353\"", i + 1));
+			luaL_argerror(L, idx,
+				      lua_pushfstring(L,
+						      "option 'servers': [%d] is not an address such as "
+						      "\"127.0.0.1\" or \"[::1]:5353\"",
+						      i + 1));
 		lua_pop(L, 1);
 	}
 	how->nservers = n;
@@ -307,7 +312,9 @@ static bool get_search(lua_State *L, int idx, struct gr_resolv_conf *c)
 		lua_rawgeti(L, -1, i + 1);
 		text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
 		if (i == GR_RESOLV_SEARCH || strlen(text) >= sizeof(c->search[0]) || gr_dns_name_encode(text, name) < 0)
-			luaL_argerror(L, idx, lua_pushfstring(L, "option 'search': [%d] is not a domain, or one too many", i + 1));
+			luaL_argerror(L, idx,
+				      lua_pushfstring(L, "option 'search': [%d] is not a domain, or one too many",
+						      i + 1));
 		gr_resolv_conf_add_search(c, text);
 		lua_pop(L, 1);
 	}
@@ -331,8 +338,8 @@ static const char *get_path(lua_State *L, int idx, const char *name)
 
 static int l_dns_configure(lua_State *L)
 {
-	static const char *const options[] = {"servers", "search", "ndots", "timeout", "tries", "rotate",
-					      "resolv_conf", "hosts", NULL};
+	static const char *const options[] = {"servers", "search",      "ndots", "timeout", "tries",
+					      "rotate",  "resolv_conf", "hosts", NULL};
 	struct gr_resolve_overrides o;
 	const char *resolv_conf, *hosts;
 
@@ -386,15 +393,9 @@ static int l_dns_stats(lua_State *L)
 /* ---- The module ---- */
 
 static const luaL_Reg functions[] = {
-	{"resolve", l_dns_resolve},
-	{"query", l_dns_query},
-	{"reverse", l_dns_reverse},
-	{"parse", gr_dns_l_parse},
-	{"pack", gr_dns_l_pack},
-	{"configure", l_dns_configure},
-	{"cache_flush", l_dns_cache_flush},
-	{"stats", l_dns_stats},
-	{NULL, NULL},
+	{"resolve", l_dns_resolve},         {"query", l_dns_query},  {"reverse", l_dns_reverse},
+	{"parse", gr_dns_l_parse},          {"pack", gr_dns_l_pack}, {"configure", l_dns_configure},
+	{"cache_flush", l_dns_cache_flush}, {"stats", l_dns_stats},  {NULL, NULL},
 };
 
 int luaopen_grun_core_dns(lua_State *L)

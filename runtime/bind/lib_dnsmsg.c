@@ -293,9 +293,10 @@ static int misuse(lua_State *L, struct place at, const char *field, const char *
 
 static const char *range(double max)
 {
-	return max > UINT16_MAX ? "integer from 0 to 4294967295" :
-	       max > 255 ? "integer from 0 to 65535" :
-	       max > 15 ? "integer from 0 to 255" : "integer from 0 to 15";
+	return max > UINT16_MAX ? "integer from 0 to 4294967295"
+	       : max > 255      ? "integer from 0 to 65535"
+	       : max > 15       ? "integer from 0 to 255"
+				: "integer from 0 to 15";
 }
 
 /* missing: instead of nil; negative: there must be a number. */
@@ -456,7 +457,10 @@ static void write_field(lua_State *L, struct gr_dns_writer *w, struct place at, 
 	case GR_DNS_U16:
 	case GR_DNS_U32:
 		v.number = check_number(L, at, field,
-					kind == GR_DNS_U8 ? 255 : kind == GR_DNS_U16 ? UINT16_MAX : UINT32_MAX, -1);
+					kind == GR_DNS_U8    ? 255
+					: kind == GR_DNS_U16 ? UINT16_MAX
+							     : UINT32_MAX,
+					-1);
 		break;
 	case GR_DNS_IP4:
 	case GR_DNS_IP6:
@@ -663,7 +667,7 @@ static size_t check_max(lua_State *L)
 
 int gr_dns_l_pack(lua_State *L)
 {
-	struct gr_dns_writer w __attribute__((cleanup(free_writer)));
+	struct gr_dns_writer w __attribute__((cleanup(free_writer))) = {0};
 	size_t max = (luaL_checktype(L, 1, LUA_TTABLE), check_max(L)), edns = edns_size(L);
 	uint32_t rcode;
 	struct gr_dns_header h = check_header(L, &rcode);

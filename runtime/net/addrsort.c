@@ -38,8 +38,8 @@ static bool probe(const struct gr_addr *addr)
 
 static bool is_local(const struct gr_addr *a)
 {
-	return is_v6(a) ? IN6_IS_ADDR_LOOPBACK(&a->u.in6.sin6_addr) || IN6_IS_ADDR_LINKLOCAL(&a->u.in6.sin6_addr) :
-	                  ntohl(a->u.in.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return is_v6(a) ? IN6_IS_ADDR_LOOPBACK(&a->u.in6.sin6_addr) || IN6_IS_ADDR_LINKLOCAL(&a->u.in6.sin6_addr)
+			: ntohl(a->u.in.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
 static bool reachable(const struct gr_addr *a)
@@ -67,7 +67,7 @@ static int precedence(const struct gr_addr *a)
 	if (ip[0] == 0x20 && ip[1] == 0x02)
 		return 3; /* 6to4 */
 	if (ip[0] == 0x20 && ip[1] == 0x01 && ip[2] == 0 && ip[3] == 0)
-		return 4; /* Teredo */
+		return 4;                      /* Teredo */
 	return (ip[0] & 0xfe) == 0xfc ? 5 : 1; /* unique local; all others */
 }
 

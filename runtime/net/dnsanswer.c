@@ -89,7 +89,7 @@ static uint32_t min_ttl(uint32_t a, uint32_t b)
 static uint32_t negative_ttl(struct gr_dns_record *soa)
 {
 	static const enum gr_dns_kind kinds[] = {GR_DNS_NAME, GR_DNS_NAME, GR_DNS_U32, GR_DNS_U32,
-						 GR_DNS_U32, GR_DNS_U32, GR_DNS_U32};
+						 GR_DNS_U32,  GR_DNS_U32,  GR_DNS_U32};
 	struct gr_dns_value v = {0};
 
 	for (int i = 0; i < 7; i++)
@@ -152,8 +152,12 @@ void gr_dns_answer_free(struct gr_dns_answer *a)
 int gr_dns_answer_status(const struct gr_dns_answer *a)
 {
 	static const int meanings[] = {
-		[GR_DNS_NOERROR] = 0, [GR_DNS_FORMERR] = GR_FORM_ERROR, [GR_DNS_SERVFAIL] = GR_SERVER_FAILURE,
-		[GR_DNS_NXDOMAIN] = GR_NOT_FOUND, [GR_DNS_NOTIMP] = GR_NOT_IMPLEMENTED, [GR_DNS_REFUSED] = GR_REFUSED,
+		[GR_DNS_NOERROR] = 0,
+		[GR_DNS_FORMERR] = GR_FORM_ERROR,
+		[GR_DNS_SERVFAIL] = GR_SERVER_FAILURE,
+		[GR_DNS_NXDOMAIN] = GR_NOT_FOUND,
+		[GR_DNS_NOTIMP] = GR_NOT_IMPLEMENTED,
+		[GR_DNS_REFUSED] = GR_REFUSED,
 	};
 	unsigned code = a->msg[3] & 15;
 

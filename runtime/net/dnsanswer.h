@@ -7,9 +7,9 @@
 
 enum {
 	GR_DNS_QUERY_MAX = GR_DNS_HEADER + GR_DNS_NAME_MAX + 4 + 11, /* bytes of a question with EDNS */
-	GR_DNS_UDP_MAX = 1232, /* bytes of an answer by UDP that we announce: never fragmented */
-	GR_DNS_CHAIN_MAX = 8,  /* aliases that are followed */
-	GR_DNS_TTL_MAX = 3600, /* seconds that an answer may be kept … */
+	GR_DNS_UDP_MAX = 1232,     /* bytes of an answer by UDP that we announce: never fragmented */
+	GR_DNS_CHAIN_MAX = 8,      /* aliases that are followed */
+	GR_DNS_TTL_MAX = 3600,     /* seconds that an answer may be kept … */
 	GR_DNS_NEGATIVE_MAX = 300, /* … and one that says no */
 };
 

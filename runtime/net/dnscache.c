@@ -7,7 +7,7 @@
 enum { BUCKETS = 512 };
 
 struct entry {
-	struct entry *chain;        /* next in the bucket */
+	struct entry *chain; /* next in the bucket */
 	struct entry *older, *newer;
 	struct gr_dns_answer *answer;
 	struct gr_dns_key key;

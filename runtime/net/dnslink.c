@@ -121,7 +121,8 @@ static ssize_t receive_udp(struct gr_dnslink *l, void *buf, size_t size)
 	return -1;
 }
 
-static ssize_t receive(int fd, void *buf, size_t size, int flags, struct sockaddr *from, socklen_t *from_len, void *data)
+static ssize_t receive(int fd, void *buf, size_t size, int flags, struct sockaddr *from, socklen_t *from_len,
+		       void *data)
 {
 	struct gr_dnslink *l = data;
 	ssize_t n;
@@ -193,7 +194,7 @@ static int new_channel(struct gr_dnslink *l)
 	};
 	/* All of it given, so that c-ares reads no configuration of its own. */
 	int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_NDOTS | ARES_OPT_LOOKUPS |
-	           ARES_OPT_EDNSPSZ | ARES_OPT_SERVERS | ARES_OPT_DOMAINS | ARES_OPT_SORTLIST | ARES_OPT_SOCK_STATE_CB;
+		   ARES_OPT_EDNSPSZ | ARES_OPT_SERVERS | ARES_OPT_DOMAINS | ARES_OPT_SORTLIST | ARES_OPT_SOCK_STATE_CB;
 
 	if (ares_init_options(&l->channel, &o, mask) != ARES_SUCCESS)
 		return -ENOMEM;

@@ -28,7 +28,7 @@ struct gr_dnslink {
 	int error;      /* 0 or a negative errno */
 	uint8_t *reply; /* NULL after an error. It answers the question; nothing else of it is checked */
 	size_t reply_len;
-	bool used_up;   /* not for another attempt */
+	bool used_up; /* not for another attempt */
 	struct ares_channeldata *channel;
 	struct gr_dnslink_watch udp, tcp;
 	struct gr_addr server;

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* DNS messages. */
+/* DNS messages: record types, names and reading. Writing is in dnswrite.c. */
 #include "net/dnsmsg.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 enum {
-	POINTER = 0xc0,
-	POINTER_MAX = 0x3fff,
 	JUMPS_MAX = GR_DNS_NAME_MAX / 2, /* a name has no more labels; chains of mere pointers would cost time only */
 };
 
@@ -20,9 +17,16 @@ static const struct gr_dns_type types[] = {
 	{1, "A", true, {{"address", GR_DNS_IP4}}},
 	{2, "NS", false, {{"target", GR_DNS_NAME}}},
 	{5, "CNAME", false, {{"target", GR_DNS_NAME}}},
-	{6, "SOA", false,
-	 {{"mname", GR_DNS_NAME}, {"rname", GR_DNS_NAME}, {"serial", GR_DNS_U32}, {"refresh", GR_DNS_U32},
-	  {"retry", GR_DNS_U32}, {"expire", GR_DNS_U32}, {"minimum", GR_DNS_U32}}},
+	{6,
+	 "SOA",
+	 false,
+	 {{"mname", GR_DNS_NAME},
+	  {"rname", GR_DNS_NAME},
+	  {"serial", GR_DNS_U32},
+	  {"refresh", GR_DNS_U32},
+	  {"retry", GR_DNS_U32},
+	  {"expire", GR_DNS_U32},
+	  {"minimum", GR_DNS_U32}}},
 	{7, "MB", false, {{"target", GR_DNS_NAME}}},
 	{8, "MG", false, {{"target", GR_DNS_NAME}}},
 	{9, "MR", false, {{"target", GR_DNS_NAME}}},
@@ -36,11 +40,19 @@ static const struct gr_dns_type types[] = {
 	{21, "RT", false, {{"preference", GR_DNS_U16}, {"host", GR_DNS_WHOLE}}},
 	{26, "PX", true, {{"preference", GR_DNS_U16}, {"map822", GR_DNS_WHOLE}, {"mapx400", GR_DNS_WHOLE}}},
 	{28, "AAAA", true, {{"address", GR_DNS_IP6}}},
-	{33, "SRV", true,
+	{33,
+	 "SRV",
+	 true,
 	 {{"priority", GR_DNS_U16}, {"weight", GR_DNS_U16}, {"port", GR_DNS_U16}, {"target", GR_DNS_WHOLE}}},
-	{35, "NAPTR", true,
-	 {{"order", GR_DNS_U16}, {"preference", GR_DNS_U16}, {"flags", GR_DNS_STRING}, {"services", GR_DNS_STRING},
-	  {"regexp", GR_DNS_STRING}, {"replacement", GR_DNS_WHOLE}}},
+	{35,
+	 "NAPTR",
+	 true,
+	 {{"order", GR_DNS_U16},
+	  {"preference", GR_DNS_U16},
+	  {"flags", GR_DNS_STRING},
+	  {"services", GR_DNS_STRING},
+	  {"regexp", GR_DNS_STRING},
+	  {"replacement", GR_DNS_WHOLE}}},
 	{36, "KX", true, {{"preference", GR_DNS_U16}, {"exchange", GR_DNS_WHOLE}}},
 	{39, "DNAME", false, {{"target", GR_DNS_WHOLE}}},
 	{41, "OPT", false, {{NULL, GR_DNS_END}}},
@@ -150,7 +162,7 @@ static int follow(struct gr_dns_reader *r, uint8_t high, size_t *start)
 
 	if (take(r, 1, &low) < 0)
 		return GR_PROTOCOL;
-	r->at = (size_t)(high & ~POINTER) << 8 | *low;
+	r->at = (size_t)(high & ~GR_DNS_POINTER) << 8 | *low;
 	if (r->at >= *start)
 		return GR_PROTOCOL;
 	*start = r->at;
@@ -171,7 +183,7 @@ static int read_name(struct gr_dns_reader *r, char *text)
 		if (take(&here, 1, &p) < 0)
 			return GR_PROTOCOL;
 		n = *p;
-		if ((n & POINTER) == POINTER) {
+		if ((n & GR_DNS_POINTER) == GR_DNS_POINTER) {
 			if (jumps == 0)
 				r->at = here.at + 1;
 			if (++jumps > JUMPS_MAX || follow(&here, n, &start) < 0)
@@ -382,202 +394,4 @@ void gr_dns_name_lower(uint8_t *name, size_t len)
 	for (size_t i = 0; i < len; i++)
 		if (name[i] >= 'A' && name[i] <= 'Z')
 			name[i] = (uint8_t)(name[i] + ('a' - 'A'));
-}
-
-/* ---- Writing ---- */
-
-static uint8_t *extend(struct gr_dns_writer *w, size_t n)
-{
-	size_t cap = w->cap ? w->cap : 512;
-	uint8_t *data;
-
-	if (w->error == 0 && n > w->limit - w->len)
-		w->error = GR_TOO_LARGE;
-	if (w->error < 0)
-		return NULL;
-	while (cap < w->len + n)
-		cap *= 2;
-	if (cap > w->cap) {
-		data = realloc(w->data, cap);
-		if (data == NULL) {
-			w->error = -ENOMEM;
-			return NULL;
-		}
-		w->data = data;
-		w->cap = cap;
-	}
-	w->len += n;
-	return w->data + w->len - n;
-}
-
-static void put_number(uint8_t *p, size_t bytes, uint32_t n)
-{
-	while (bytes-- > 0)
-		*p++ = (uint8_t)(n >> 8 * bytes);
-}
-
-static void write_number(struct gr_dns_writer *w, size_t bytes, uint32_t n)
-{
-	uint8_t *p = extend(w, bytes);
-
-	if (p)
-		put_number(p, bytes, n);
-}
-
-static void write_bytes(struct gr_dns_writer *w, const void *data, size_t n)
-{
-	uint8_t *p = extend(w, n);
-
-	if (p && n > 0)
-		memcpy(p, data, n);
-}
-
-void gr_dns_writer_init(struct gr_dns_writer *w, size_t limit)
-{
-	*w = (struct gr_dns_writer){.limit = limit};
-	if (extend(w, GR_DNS_HEADER))
-		memset(w->data, 0, GR_DNS_HEADER);
-}
-
-void gr_dns_writer_free(struct gr_dns_writer *w)
-{
-	free(w->data);
-	w->data = NULL;
-}
-
-/* True if what stands at `at` in the message is this name. Case counts, so that nothing changes by being compressed. */
-static bool same_name(const struct gr_dns_writer *w, size_t at, const uint8_t *name)
-{
-	for (;;) {
-		const uint8_t *p = w->data + at;
-
-		if ((*p & POINTER) == POINTER) {
-			at = (size_t)(p[0] & ~POINTER) << 8 | p[1];
-			continue;
-		}
-		if (*p != *name || memcmp(p, name, *name + 1u) != 0)
-			return false;
-		if (*name == 0)
-			return true;
-		at += *p + 1u;
-		name += *name + 1u;
-	}
-}
-
-/* Where this name stands in the message, or -1. Only the first n targets are complete names. */
-static int find_target(const struct gr_dns_writer *w, int n, const uint8_t *name)
-{
-	for (int i = 0; i < n; i++)
-		if (same_name(w, w->target[i], name))
-			return w->target[i];
-	return -1;
-}
-
-static void add_target(struct gr_dns_writer *w, size_t at)
-{
-	if (at <= POINTER_MAX && w->targets < GR_DNS_TARGETS)
-		w->target[w->targets++] = (uint16_t)at;
-}
-
-static void write_name(struct gr_dns_writer *w, const char *text, bool compress)
-{
-	uint8_t name[GR_DNS_NAME_MAX];
-	int rc = gr_dns_name_encode(text, name), target = -1, first = w->targets;
-	const uint8_t *label;
-
-	if (rc < 0 && w->error == 0)
-		w->error = rc;
-	for (label = name; w->error == 0 && *label; label += *label + 1) {
-		size_t at = w->len;
-
-		target = compress ? find_target(w, first, label) : -1;
-		if (target >= 0)
-			break;
-		write_bytes(w, label, *label + 1u);
-		add_target(w, at);
-	}
-	if (target >= 0)
-		write_number(w, 2, (uint32_t)(POINTER << 8 | target));
-	else
-		write_number(w, 1, 0);
-	/* A name cut off by the limit is nothing to point to. */
-	if (w->error < 0)
-		w->targets = first;
-}
-
-void gr_dns_write_header(struct gr_dns_writer *w, const struct gr_dns_header *h)
-{
-	if (w->len < GR_DNS_HEADER)
-		return;
-	put_number(w->data, 2, h->id);
-	put_number(w->data + 2, 2, h->flags);
-	for (int i = 0; i < 4; i++)
-		put_number(w->data + 4 + 2 * i, 2, h->counts[i]);
-}
-
-void gr_dns_write_question(struct gr_dns_writer *w, const char *name, uint16_t type, uint16_t class)
-{
-	write_name(w, name, true);
-	write_number(w, 2, type);
-	write_number(w, 2, class);
-}
-
-size_t gr_dns_begin_record(struct gr_dns_writer *w, const char *name, uint16_t type, uint16_t class, uint32_t ttl)
-{
-	gr_dns_write_question(w, name, type, class);
-	write_number(w, 4, ttl);
-	write_number(w, 2, 0);
-	return w->len;
-}
-
-void gr_dns_write_field(struct gr_dns_writer *w, enum gr_dns_kind kind, const struct gr_dns_value *v)
-{
-	switch (kind) {
-	case GR_DNS_U8:
-		write_number(w, 1, v->number);
-		break;
-	case GR_DNS_U16:
-		write_number(w, 2, v->number);
-		break;
-	case GR_DNS_U32:
-		write_number(w, 4, v->number);
-		break;
-	case GR_DNS_NAME:
-	case GR_DNS_WHOLE:
-		write_name(w, v->name, kind == GR_DNS_NAME);
-		break;
-	case GR_DNS_STRING:
-		write_number(w, 1, (uint32_t)v->len);
-		write_bytes(w, v->data, v->len);
-		break;
-	case GR_DNS_IP4:
-	case GR_DNS_IP6:
-	case GR_DNS_STRINGS:
-	case GR_DNS_REST:
-		write_bytes(w, v->data, v->len);
-		break;
-	case GR_DNS_END:
-		break;
-	}
-}
-
-void gr_dns_end_record(struct gr_dns_writer *w, size_t begin)
-{
-	if (w->error == 0 && w->len - begin > UINT16_MAX)
-		w->error = GR_TOO_LARGE;
-	if (w->error == 0)
-		put_number(w->data + begin - 2, 2, (uint32_t)(w->len - begin));
-}
-
-struct gr_dns_mark gr_dns_mark(const struct gr_dns_writer *w)
-{
-	return (struct gr_dns_mark){w->len, w->targets};
-}
-
-void gr_dns_rollback(struct gr_dns_writer *w, struct gr_dns_mark mark)
-{
-	w->len = mark.len;
-	w->targets = mark.targets;
-	if (w->error != -ENOMEM)
-		w->error = 0;
 }

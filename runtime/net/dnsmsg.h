@@ -10,12 +10,13 @@
 #include "core/error.h"
 
 enum {
-	GR_DNS_HEADER = 12,     /* bytes of a header */
-	GR_DNS_MAX = 65535,     /* bytes of the longest message */
-	GR_DNS_NAME_MAX = 255,  /* bytes of the longest name as sent, RFC 1035 section 2.3.4 */
+	GR_DNS_HEADER = 12,    /* bytes of a header */
+	GR_DNS_MAX = 65535,    /* bytes of the longest message */
+	GR_DNS_NAME_MAX = 255, /* bytes of the longest name as sent, RFC 1035 section 2.3.4 */
 	GR_DNS_LABEL_MAX = 63,
+	GR_DNS_POINTER = 0xc0,   /* the two upper bits of a pointer to another name, section 4.1.4 */
 	GR_DNS_NAME_TEXT = 1024, /* bytes for a name as text, with all escapes and the NUL */
-	GR_DNS_TARGETS = 128,   /* names and their endings that later names of a message may point to */
+	GR_DNS_TARGETS = 128,    /* names and their endings that later names of a message may point to */
 	GR_DNS_FIELDS = 8,
 };
 
@@ -46,7 +47,7 @@ enum { GR_DNS_NOERROR, GR_DNS_FORMERR, GR_DNS_SERVFAIL, GR_DNS_NXDOMAIN, GR_DNS_
 /* ---- Record types ---- */
 
 enum gr_dns_kind {
-	GR_DNS_END,     /* no field */
+	GR_DNS_END, /* no field */
 	GR_DNS_U8,
 	GR_DNS_U16,
 	GR_DNS_U32,
@@ -141,7 +142,7 @@ struct gr_dns_writer {
 	uint8_t *data; /* heap */
 	size_t len, cap, limit;
 	int error;
-	int targets;   /* used in `target` */
+	int targets;                     /* used in `target` */
 	uint16_t target[GR_DNS_TARGETS]; /* where names, and their endings, stand in the message */
 };
 

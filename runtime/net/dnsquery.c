@@ -21,11 +21,11 @@ struct gr_dnsquery {
 	bool private, edns, queued;
 	struct gr_dns_ask *asks;
 	struct gr_dnslink *links; /* attempts that may still be answered, newest first */
-	int first;          /* index of the server to begin with */
-	int started, planned; /* attempts */
-	double next_at;     /* when the next attempt is due; without one left, the end */
+	int first;                /* index of the server to begin with */
+	int started, planned;     /* attempts */
+	double next_at;           /* when the next attempt is due; without one left, the end */
 	double end;
-	int error;          /* of the attempts so far */
+	int error; /* of the attempts so far */
 };
 
 static struct {
@@ -148,8 +148,7 @@ static void advance(struct gr_dnsquery *q)
 {
 	while (q->started < q->planned) {
 		if (attempt(q)) {
-			q->next_at = q->started == q->planned ?
-			                     q->end : gr_now() + q->how.timeout / q->how.nservers;
+			q->next_at = q->started == q->planned ? q->end : gr_now() + q->how.timeout / q->how.nservers;
 			q->next_at = q->next_at < q->end ? q->next_at : q->end;
 			arm(q->next_at);
 			return;
@@ -168,8 +167,7 @@ static int judge(const struct gr_dnslink *l, struct gr_dns_answer **out)
 
 	if (l->reply == NULL)
 		return l->error ? l->error : -ENOMEM;
-	if (!gr_dns_query_matches(&q->key, l->id, l->reply, l->reply_len) ||
-	    gr_dns_check(l->reply, l->reply_len) < 0)
+	if (!gr_dns_query_matches(&q->key, l->id, l->reply, l->reply_len) || gr_dns_check(l->reply, l->reply_len) < 0)
 		return GR_BAD_RESPONSE;
 	*out = gr_dns_answer_new(&q->key, l->reply, l->reply_len, gr_now());
 	if (*out == NULL)

@@ -10,7 +10,7 @@
 /* A thread's interest in one question. Lives in the heap, so that the thread may park. */
 struct gr_dns_ask {
 	struct gr_dns_ask *next;
-	struct gr_dnsquery *query;    /* NULL once there is a result */
+	struct gr_dnsquery *query; /* NULL once there is a result */
 	struct gr_green *waiter;
 	struct gr_dns_answer *answer; /* the result: this … */
 	int error;                    /* … or this */
@@ -39,13 +39,13 @@ int gr_dnsquery_run(const struct gr_dns_key *key, const struct gr_resolv_how *ho
 		    struct gr_dns_answer **out);
 
 struct gr_dnsquery_stats {
-	uint64_t asked;     /* interests */
-	uint64_t hits;      /* … met by the cache */
-	uint64_t joined;    /* … by a question under way */
-	uint64_t sent;      /* messages to servers, by UDP or begun so */
-	uint64_t forged;    /* packets dropped because they answer nothing we asked */
-	unsigned active;    /* questions under way */
-	unsigned cached;    /* answers in the cache */
+	uint64_t asked;  /* interests */
+	uint64_t hits;   /* … met by the cache */
+	uint64_t joined; /* … by a question under way */
+	uint64_t sent;   /* messages to servers, by UDP or begun so */
+	uint64_t forged; /* packets dropped because they answer nothing we asked */
+	unsigned active; /* questions under way */
+	unsigned cached; /* answers in the cache */
 };
 
 struct gr_dnsquery_stats gr_dnsquery_stats(void);

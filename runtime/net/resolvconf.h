@@ -24,7 +24,7 @@ struct gr_resolv_conf {
 	struct gr_resolv_how how;
 	int nsearch;
 	char search[GR_RESOLV_SEARCH][256]; /* without dots at the ends; "" is the root */
-	int ndots; /* names with so many dots are tried as they are first; 1 by default */
+	int ndots;                          /* names with so many dots are tried as they are first; 1 by default */
 };
 
 /* The defaults: no server, no search list. */

@@ -17,7 +17,7 @@ int gr_resolve(const struct gr_endpoint *e, bool passive, struct gr_addr *out, i
 struct gr_host {
 	int n; /* addresses, best first (RFC 6724 in short); their port is 0 */
 	struct gr_addr addrs[GR_ADDR_MAX];
-	uint32_t ttl; /* seconds they are good for; 0 unless DNS gave them */
+	uint32_t ttl;                 /* seconds they are good for; 0 unless DNS gave them */
 	char canon[GR_DNS_NAME_TEXT]; /* the name that has the addresses; for local names the one asked for */
 };
 

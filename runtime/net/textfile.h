@@ -9,7 +9,7 @@
 
 struct gr_textfile {
 	const char *path;
-	char *text;      /* contents at the last look, heap; NULL = empty */
+	char *text; /* contents at the last look, heap; NULL = empty */
 	size_t len;
 	struct stat was; /* of the file then; compared by time, size and inode */
 };
