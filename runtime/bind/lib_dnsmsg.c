@@ -378,20 +378,19 @@ static uint16_t check_type(lua_State *L, struct place at)
 static uint16_t check_class(lua_State *L, struct place at)
 {
 	const char *name;
-	int i = 0;
 
 	lua_getfield(L, -1, "class");
-	if (lua_type(L, -1) == LUA_TNUMBER || lua_isnil(L, -1)) {
-		lua_pop(L, 1);
-		return (uint16_t)check_number(L, at, "class", UINT16_MAX, GR_DNS_IN);
+	name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+	for (int i = 0; name && i < CLASSES; i++) {
+		if (strcmp(classes[i].name, name) == 0) {
+			lua_pop(L, 1);
+			return classes[i].number;
+		}
 	}
-	name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
-	while (i < CLASSES && strcmp(classes[i].name, name) != 0)
-		i++;
-	if (i == CLASSES)
+	if (name)
 		misuse(L, at, "class", "class");
 	lua_pop(L, 1);
-	return classes[i].number;
+	return (uint16_t)check_number(L, at, "class", UINT16_MAX, GR_DNS_IN);
 }
 
 static void write_string(struct gr_dns_writer *w, const char *p, size_t n)

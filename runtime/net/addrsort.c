@@ -81,7 +81,7 @@ static bool mixed(const struct gr_addr *addrs, int n)
 
 void gr_addr_sort(struct gr_addr *addrs, int n)
 {
-	int ranks[GR_ADDR_MAX];
+	int ranks[GR_ADDR_MAX] = {0};
 
 	if (n > GR_ADDR_MAX || !mixed(addrs, n))
 		return;

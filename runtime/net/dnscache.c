@@ -16,7 +16,7 @@ struct entry {
 static struct {
 	struct entry *buckets[BUCKETS];
 	struct entry *newest, *oldest;
-	unsigned count;
+	unsigned count, generation;
 } cache;
 
 static struct entry **find(const struct gr_dns_key *key)
@@ -92,8 +92,14 @@ void gr_dnscache_put(const struct gr_dns_key *key, struct gr_dns_answer *answer)
 
 void gr_dnscache_flush(void)
 {
+	cache.generation++;
 	while (cache.oldest)
 		drop(find(&cache.oldest->key));
+}
+
+unsigned gr_dnscache_generation(void)
+{
+	return cache.generation;
 }
 
 unsigned gr_dnscache_count(void)

@@ -19,6 +19,9 @@ void gr_dnscache_put(const struct gr_dns_key *key, struct gr_dns_answer *answer)
 /* Forgets everything. */
 void gr_dnscache_flush(void);
 
+/* Another number after each flush. */
+unsigned gr_dnscache_generation(void);
+
 unsigned gr_dnscache_count(void);
 
 #endif

@@ -25,7 +25,8 @@ struct gr_dnsquery {
 	int started, planned;     /* attempts */
 	double next_at;           /* when the next attempt is due; without one left, the end */
 	double end;
-	int error; /* of the attempts so far */
+	unsigned generation; /* of the cache when it began: what was asked before a flush is not kept */
+	int error;           /* of the attempts so far */
 };
 
 static struct {
@@ -154,9 +155,12 @@ static void advance(struct gr_dnsquery *q)
 			return;
 		}
 	}
-	q->next_at = q->end;
-	if (q->links == NULL)
+	if (q->links == NULL) {
 		finish(q, NULL, q->error);
+		return;
+	}
+	q->next_at = q->end;
+	arm(q->end);
 }
 
 /* 0 = this is the answer; else why it is none. */
@@ -188,7 +192,7 @@ static void conclude(struct gr_dnslink *l)
 	int rc = judge(l, &answer);
 
 	if (rc == 0) {
-		if (!q->private)
+		if (!q->private && q->generation == gr_dnscache_generation())
 			gr_dnscache_put(&q->key, answer);
 		finish(q, answer, 0);
 		gr_dns_answer_free(answer);
@@ -267,6 +271,7 @@ static struct gr_dnsquery *new_query(const struct gr_dns_key *key, const struct 
 	q->how = *how;
 	q->private = private;
 	q->edns = true;
+	q->generation = gr_dnscache_generation();
 	q->planned = how->nservers * how->tries;
 	q->first = how->rotate ? (int)(dns.turn++ % (unsigned)how->nservers) : 0;
 	q->end = q->next_at = gr_now() + how->timeout * how->tries;
