@@ -8,9 +8,11 @@
 #   silent  no answer       late<ms>  that late      ttl<s>  with that TTL, address from a counter
 #   trunc   cut off by UDP, 12 addresses by TCP      chain<n>  n aliases, then ok       loop  two aliases of each other
 #   open    an alias without the address            forged, zero, giant, garbage  that packet first, then the right one
+#   flood   all ids but the right one first
 #   source  from another port first                 noedns  FORMERR with EDNS           mute  silent with EDNS
-#   first<n>  n lost questions, then an answer      odd   records that make no sense
+#   first<n>  n lost questions, then an answer      odd, empty   records that make no sense
 #   types   one record of each type                 big   20 TXT strings
+import contextlib
 import os
 import random
 import socket
@@ -161,6 +163,18 @@ class Server:
         kinds += [q.reply(bad, wire=q.wire[:-1] + b"\3")]
         return kinds * 5 + [q.reply(self.addresses(q))]
 
+    # Every id but the right one, and the right one with another question.
+    def do_flood(self, q, number, tcp):
+        bad = [record(q.name, A, bytes([6, 6, 6, 6]))]
+        packet = q.reply(bad)[2:]
+        for ident in range(65536):
+            if ident != q.id:
+                self.udp.sendto(ident.to_bytes(2, "big") + packet, q.peer)
+            if ident % 128 == 0:
+                time.sleep(0.001)  # or else the receiver's buffer has no room for the right one
+        self.udp.sendto(q.reply(bad, wire=name("other.test") + q.wire[-4:]), q.peer)
+        return q.reply(self.addresses(q))
+
     def do_zero(self, q, number, tcp):
         return [b""] * 50 + [q.reply(self.addresses(q))]
 
@@ -173,6 +187,9 @@ class Server:
 
     def do_odd(self, q, number, tcp):
         return q.reply([record(q.name, A, b"\1\2\3")])
+
+    def do_empty(self, q, number, tcp):
+        return q.reply([record(q.name, A, b""), record(q.name, A, b"abcd").replace(b"\0\1\0\1", b"\0\1\0\3", 1)])
 
     def do_source(self, q, number, tcp):
         other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -220,14 +237,18 @@ class Server:
             else:
                 self.handle_udp(packet, peer)
 
-    def serve_conn(self, conn, peer):
-        with conn, conn.makefile("rwb") as stream:
+    def serve_stream(self, stream, peer):
+        size = stream.read(2)
+        while len(size) == 2:
+            for reply in self.handle(stream.read(struct.unpack(">H", size)[0]), peer, True):
+                stream.write(struct.pack(">H", len(reply)) + reply)
+            stream.flush()
             size = stream.read(2)
-            while len(size) == 2:
-                for reply in self.handle(stream.read(struct.unpack(">H", size)[0]), peer, True):
-                    stream.write(struct.pack(">H", len(reply)) + reply)
-                stream.flush()
-                size = stream.read(2)
+
+    def serve_conn(self, conn, peer):
+        # Clients that have what they want reset the connection.
+        with contextlib.suppress(ConnectionError), conn, conn.makefile("rwb") as stream:
+            self.serve_stream(stream, peer)
 
     def serve_tcp(self):
         while True:

@@ -111,7 +111,7 @@ describe("resolve", function()
 
   it("names its failures", function()
     local codes = { nx = "ENOTFOUND", nodata = "ENODATA", servfail = "ESERVFAIL", notimp = "ENOTIMP",
-      refused = "EREFUSED", formerr = "EFORMERR", odd = "EBADRESP", silent = "timeout" }
+      refused = "EREFUSED", formerr = "EFORMERR", odd = "EBADRESP", empty = "ENODATA", silent = "timeout" }
     for name, expected in pairs(codes) do
       assert.equal(expected, code(name .. ".test"), name)
     end
@@ -192,6 +192,11 @@ describe("resolve", function()
     end
     -- 100 forged, 50 empty, 3 giant, 50 garbage; those from another port never come in.
     assert.equal(2 * 203, grun.dns.stats().forged - forged)
+  end)
+
+  it("cannot be made to take a forged answer by trying all ids", function()
+    dns.configure({ timeout = 10 })
+    assert.same({ "192.0.2.1" }, grun.resolve("flood.test", { family = 4 }))
   end)
 
   it("checks its arguments", function()

@@ -383,3 +383,15 @@ size_t gr_addr_format(const struct gr_addr *addr, enum gr_scheme scheme, char *t
 		return format_unix(addr, schemes[scheme == GR_SCHEME_UNIXGRAM ? scheme : GR_SCHEME_UNIX].prefix, text);
 	}
 }
+
+/* Comparing. */
+
+bool gr_addr_same_ip(const struct gr_addr *a, const struct gr_addr *b)
+{
+	if (a->u.sa.sa_family != b->u.sa.sa_family)
+		return false;
+	if (a->u.sa.sa_family == AF_INET)
+		return a->u.in.sin_addr.s_addr == b->u.in.sin_addr.s_addr;
+	return a->u.sa.sa_family == AF_INET6 && a->u.in6.sin6_scope_id == b->u.in6.sin6_scope_id &&
+	       IN6_ARE_ADDR_EQUAL(&a->u.in6.sin6_addr, &b->u.in6.sin6_addr);
+}

@@ -65,4 +65,7 @@ int gr_addr_literal(const char *host, uint16_t port, struct gr_addr *out);
  * address's family: TCP, TLS or UDP; UNIX or UNIXGRAM. */
 size_t gr_addr_format(const struct gr_addr *addr, enum gr_scheme scheme, char *text);
 
+/* True for the same IP address, zone included, whatever the ports. False for other families. */
+bool gr_addr_same_ip(const struct gr_addr *a, const struct gr_addr *b);
+
 #endif

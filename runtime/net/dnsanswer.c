@@ -190,7 +190,7 @@ static int step(const struct gr_dns_answer *a, uint16_t type, char *name, bool *
 
 	*alias = false;
 	while (n-- > 0 && gr_dns_read_record(&r, &record) == 0) {
-		if (!gr_dns_same_name(record.name, name))
+		if (record.class != GR_DNS_IN || !gr_dns_same_name(record.name, name))
 			continue;
 		if (record.type == type || type == GR_DNS_ANY)
 			found++;

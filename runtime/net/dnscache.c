@@ -68,6 +68,14 @@ struct gr_dns_answer *gr_dnscache_get(const struct gr_dns_key *key, double now)
 	return gr_dns_answer_ref(e->answer);
 }
 
+static void evict_oldest(void)
+{
+	struct entry **p = find(&cache.oldest->key);
+
+	if (*p)
+		drop(p);
+}
+
 void gr_dnscache_put(const struct gr_dns_key *key, struct gr_dns_answer *answer)
 {
 	struct entry **p = find(key), *e;
@@ -77,7 +85,7 @@ void gr_dnscache_put(const struct gr_dns_key *key, struct gr_dns_answer *answer)
 	if (answer->ttl == 0 || answer->len > GR_DNSCACHE_ANSWER)
 		return;
 	if (cache.count == GR_DNSCACHE_ENTRIES)
-		drop(find(&cache.oldest->key));
+		evict_oldest();
 	e = malloc(sizeof(*e));
 	if (e == NULL)
 		return;
@@ -93,8 +101,9 @@ void gr_dnscache_put(const struct gr_dns_key *key, struct gr_dns_answer *answer)
 void gr_dnscache_flush(void)
 {
 	cache.generation++;
-	while (cache.oldest)
-		drop(find(&cache.oldest->key));
+	for (int i = 0; i < BUCKETS; i++)
+		while (cache.buckets[i])
+			drop(&cache.buckets[i]);
 }
 
 unsigned gr_dnscache_generation(void)

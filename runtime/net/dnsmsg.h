@@ -61,8 +61,8 @@ enum gr_dns_kind {
 };
 
 struct gr_dns_type {
-	uint16_t number;
 	const char *name;
+	uint16_t number;
 	bool in_only; /* its fields mean something only in class IN */
 	struct {
 		const char *name;

@@ -248,8 +248,13 @@ static void init(void)
 
 static bool same_how(const struct gr_resolv_how *a, const struct gr_resolv_how *b)
 {
-	return a->timeout == b->timeout && a->tries == b->tries && a->nservers == b->nservers &&
-	       memcmp(a->servers, b->servers, (size_t)a->nservers * sizeof(a->servers[0])) == 0;
+	bool same = a->timeout == b->timeout && a->tries == b->tries && a->nservers == b->nservers;
+
+	/* The port is at the same place for both families. */
+	for (int i = 0; same && i < a->nservers; i++)
+		same = gr_addr_same_ip(&a->servers[i], &b->servers[i]) &&
+		       a->servers[i].u.in.sin_port == b->servers[i].u.in.sin_port;
+	return same;
 }
 
 static struct gr_dnsquery *find_query(const struct gr_dns_key *key, const struct gr_resolv_how *how)

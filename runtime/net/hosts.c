@@ -95,15 +95,6 @@ int gr_hosts_lookup(struct gr_textfile *f, const char *name, uint16_t port, stru
 	return f->text ? gr_hosts_find(f->text, f->len, name, port, out, max) : 0;
 }
 
-static bool same_ip(const struct gr_addr *a, const struct gr_addr *b)
-{
-	if (a->u.sa.sa_family != b->u.sa.sa_family)
-		return false;
-	if (a->u.sa.sa_family == AF_INET)
-		return a->u.in.sin_addr.s_addr == b->u.in.sin_addr.s_addr;
-	return memcmp(&a->u.in6.sin6_addr, &b->u.in6.sin6_addr, sizeof(a->u.in6.sin6_addr)) == 0;
-}
-
 bool gr_hosts_reverse(struct gr_textfile *f, const struct gr_addr *addr, char *name)
 {
 	struct gr_addr there;
@@ -114,7 +105,7 @@ bool gr_hosts_reverse(struct gr_textfile *f, const struct gr_addr *addr, char *n
 	while (rest.len > 0) {
 		struct span line = next_line(&rest), first = next_word(&line), word = next_word(&line);
 
-		if (word.len > 0 && word.len < 256 && store(first, 0, &there) && same_ip(&there, addr)) {
+		if (word.len > 0 && word.len < 256 && store(first, 0, &there) && gr_addr_same_ip(&there, addr)) {
 			memcpy(name, word.p, word.len);
 			name[word.len] = '\0';
 			return true;

@@ -130,7 +130,7 @@ static bool wanted(int family, const struct gr_addr *addr)
 static void add(struct gr_host *out, const struct gr_addr *addr)
 {
 	for (int i = 0; i < out->n; i++)
-		if (memcmp(&out->addrs[i], addr, sizeof(*addr)) == 0)
+		if (gr_addr_same_ip(&out->addrs[i], addr))
 			return;
 	if (out->n < GR_ADDR_MAX)
 		out->addrs[out->n++] = *addr;
@@ -363,7 +363,7 @@ static int finish_part(struct part *p, double until, struct gr_host *out)
 	if (p->rc != 0)
 		return p->rc;
 	p->rc = follow_aliases(p->type, NULL, until, 1, &answer, p->owner);
-	if (p->rc > 0)
+	if (answer)
 		collect(answer, p->type, p->owner, out);
 	gr_dns_answer_free(answer);
 	return p->rc;
@@ -382,7 +382,7 @@ static int finish_parts(struct part *parts, int n, double until, struct gr_host 
 			rc = rc < 0 ? worse(rc, one) : one;
 	}
 	if (out->n == 0)
-		return rc;
+		return rc < 0 ? rc : GR_NO_DATA;
 	gr_addr_sort(out->addrs, out->n);
 	return out->n;
 }

@@ -163,6 +163,9 @@ static void test_limit(void)
 	check(w.error == 0 && w.len == mark.len, "what is beyond can be dropped");
 	gr_dns_write_question(&w, "b.test", 1, 1);
 	check(w.error == 0 && w.len == mark.len + 8, "and what is left used");
+	gr_dns_rollback(&w, mark);
+	gr_dns_write_question(&w, "b.test", 1, 1);
+	check(w.error == 0 && w.len == mark.len + 8, "nothing points to what was dropped");
 	gr_dns_writer_free(&w);
 }
 
@@ -273,9 +276,8 @@ static void test_resolv_conf(void)
 	      "the last search list counts, dots at the ends do not");
 	check(c.ndots == 15 && c.how.timeout == 1 && c.how.tries == 3 && c.how.rotate, "options have limits");
 	for (size_t n = 0; n < sizeof(text); n++) {
-		char *part = malloc(n);
+		char *part = strndup(text, n);
 
-		memcpy(part, text, n);
 		gr_resolv_conf_parse(&c, part, n);
 		free(part);
 	}
