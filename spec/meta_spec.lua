@@ -190,6 +190,25 @@ describe("lualib/meta/process.lua and fs.lua", function()
   end)
 end)
 
+describe("lualib/meta/dns.lua", function()
+  local declared = declarations(read("lualib/meta/dns.lua"), "M.")
+
+  it("declares every function of grun.core.dns and no other", function()
+    assert.same(names(functions(require("grun.core.dns"))), names(declared))
+    check_documentation(declared)
+  end)
+
+  it("declares all that grun.dns has", function()
+    local dns = require("grun.dns")
+    for name, value in pairs(dns) do
+      if name ~= "message" then
+        assert.equal(require("grun.core.dns")[name], value, name)
+      end
+    end
+    assert.same({ "pack", "parse" }, names(dns.message))
+  end)
+end)
+
 describe("lualib/meta", function()
   it("holds files that compile and that editors know as declarations", function()
     local lfs = require("lfs")

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "bind/lib_dgram.h"
+#include "bind/lib_dns.h"
 #include "bind/lib_edit.h"
 #include "bind/lib_fs.h"
 #include "bind/lib_httpd.h"
@@ -276,6 +277,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.signal");
 	lua_pushcfunction(L, luaopen_grun_core_watch);
 	set_module(L, "grun.core.watch");
+	lua_pushcfunction(L, luaopen_grun_core_dns);
+	set_module(L, "grun.core.dns");
 	lua_pushcfunction(L, luaopen_grun_core_edit);
 	set_module(L, "grun.core.edit");
 	lua_pop(L, 2);
