@@ -51,6 +51,7 @@ local later = {
   wait_writable = "grun.socket",
   server = "grun.server",
   servers = "grun.server",
+  tls = "grun.tls",
 }
 
 package.loaded["grun"] = setmetatable(grun, {

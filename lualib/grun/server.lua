@@ -3,10 +3,12 @@
 
 local core = require("grun.core")
 local net = require("grun.socket")
+local scope = require("grun.scope")
 
 local MAX_ACCEPT = 100 -- connections accepted in a row before others run
 local GRACE, UNWIND = 10, 1 -- seconds for handlers: to end by themselves, and once cancelled
 local PAUSE_MIN, PAUSE_MAX = 0.01, 1 -- seconds between attempts while no thread can be spawned
+local HANDSHAKE = 10 -- seconds for a TLS handshake
 local LOOK_AGAIN = 1 -- seconds between looks for handlers that were cancelled before they started
 
 local M = {}
@@ -79,7 +81,25 @@ local function fail(self, conn, err)
   end
 end
 
+-- Returns whether the handler may be entered. A cancel is left to the handler's first wait.
+local function secure(self, conn)
+  local ok, done, message = pcall(scope.timeout, self._handshake_timeout, self._handshake, conn,
+    math.huge)
+  if ok and done then
+    return true
+  end
+  finished(self, conn)
+  if not ok then
+    error(done, 0)
+  end
+  self._handshake_errors = self._handshake_errors + 1
+  return false, message
+end
+
 local function handle(self, conn)
+  if self._handshake and not secure(self, conn) then
+    return
+  end
   local ok, err = xpcall(self._handler, core.traceback, conn)
   if ok then
     finished(self, conn)
@@ -185,11 +205,17 @@ function Server:address()
   return self._listener:address()
 end
 
---- Connections accepted so far, connections open now, handlers that failed.
----@return { accepted: integer, active: integer, errors: integer }
+--- Connections accepted so far, connections open now, handlers that failed, and of TLS servers
+--- also handshakes that failed.
+---@return { accepted: integer, active: integer, errors: integer, handshake_errors: integer? }
 function Server:stats()
   sweep(self)
-  return { accepted = self._accepted, active = self._active, errors = self._errors }
+  return {
+    accepted = self._accepted,
+    active = self._active,
+    errors = self._errors,
+    handshake_errors = self._handshake and self._handshake_errors,
+  }
 end
 
 -- Is nothing left to wait for? A handler that asks does not wait for itself.
@@ -301,31 +327,35 @@ end
 -- Name of an option -> its types.
 local options = {
   max_connections = "number", max_accept = "number", idle_timeout = "number", on_error = "function",
+  handshake_timeout = "number",
 }
 local listen_options = {
   backlog = "number", reuse_port = "boolean", v6only = "boolean", mode = "string number",
   nodelay = "boolean", keepalive = "boolean",
 }
 
--- Returns those for listen.
-local function check_options(opts)
+-- Returns those for listen. `tls`: the module, for a server of that kind, which checks its own.
+local function check_options(opts, tls)
   local listen = {}
   for name, value in pairs(opts) do
     local types = options[name] or listen_options[name]
-    if not types then
+    if tls and tls.is_option(name) then
+      listen[name] = value
+    elseif not types or (name == "handshake_timeout" and not tls) then
       error("server: unknown option '" .. tostring(name) .. "'", 3)
     elseif not types:find(type(value), 1, true) then
       local expected = types:gsub(" ", " or ")
       error(("server: option '%s': %s expected, got %s"):format(name, expected, type(value)), 3)
     elseif types == "number" and not (value >= 0) then
       error(("server: option '%s' must be 0 or more"):format(name), 3)
+    else
+      listen[name] = listen_options[name] and value
     end
-    listen[name] = listen_options[name] and value
   end
   return listen
 end
 
-local function new_server(listener, handler, opts)
+local function new_server(listener, handler, opts, tls)
   return setmetatable({
     _listener = listener,
     _handler = handler,
@@ -333,6 +363,9 @@ local function new_server(listener, handler, opts)
     _idle_timeout = opts.idle_timeout,
     _max = opts.max_connections or math.huge,
     _max_accept = opts.max_accept or MAX_ACCEPT,
+    _handshake = tls and tls.handshake,
+    _handshake_timeout = opts.handshake_timeout or HANDSHAKE,
+    _handshake_errors = 0,
     _accepting = true, -- its thread runs
     _stopping = false,
     _sleeper = nil, -- the accepting thread while it waits for us and not for a client
@@ -350,6 +383,8 @@ end
 ---@field max_accept? integer connections accepted in a row before other threads run (default 100)
 ---@field idle_timeout? number seconds; the default timeout of each connection's calls
 ---@field on_error? fun(err: any, traceback: string, conn: grun.conn) replaces the report on stderr
+---@field handshake_timeout? number seconds for a TLS handshake (default 10)
+---@field tls? grun.tls.context|grun.tls.options for "tls:"; its options may also stand here
 ---@field backlog? integer clients that may wait to be accepted (default 1024)
 ---@field reuse_port? boolean several listeners on one address share its clients
 ---@field v6only? boolean
@@ -372,11 +407,12 @@ function M.server(address, handler, opts)
   elseif opts ~= nil and type(opts) ~= "table" then
     error("server: table of options expected, got " .. type(opts), 2)
   end
-  local listener, message, code = net.listen(address, check_options(opts or {}))
+  local tls = address:find("^tls:") and require("grun.tls")
+  local listener, message, code = net.listen(address, check_options(opts or {}, tls))
   if not listener then
     return nil, message, code
   end
-  local self = new_server(listener, handler, opts or {})
+  local self = new_server(listener, handler, opts or {}, tls)
   local ok, t = pcall(spawn_one, accept_loop, self)
   if not ok then
     listener:close()

@@ -14,6 +14,7 @@
 #include "bind/lib_edit.h"
 #include "bind/lib_net.h"
 #include "bind/lib_thread.h"
+#include "bind/lib_tls.h"
 #include "bind/lualib.h"
 #include "bind/luautil.h"
 #include "core/green.h"
@@ -243,6 +244,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core");
 	lua_pushcfunction(L, luaopen_grun_core_net);
 	set_module(L, "grun.core.net");
+	lua_pushcfunction(L, luaopen_grun_core_tls);
+	set_module(L, "grun.core.tls");
 	lua_pushcfunction(L, luaopen_grun_core_edit);
 	set_module(L, "grun.core.edit");
 	lua_pop(L, 2);

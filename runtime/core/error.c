@@ -3,8 +3,12 @@
 #define _GNU_SOURCE
 #include "core/error.h"
 
+#include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
+
+static char explanation[1024];
 
 struct entry {
 	int rc;
@@ -22,6 +26,9 @@ static const struct entry table[] = {
 	{GR_NOT_FOUND, "ENOTFOUND", "host not found"},
 	{GR_LIMIT, "limit", "no further thread can be created"},
 	{GR_MISUSE, "misuse", "cannot wait here"},
+	{GR_TLS, "tls", explanation},
+	{GR_TLS_VERIFY, "tls_verify", explanation},
+	{GR_TRUNCATED, "truncated", "connection truncated: the peer ended it without a TLS close"},
 };
 
 static const struct entry *find(int rc)
@@ -45,4 +52,13 @@ const char *gr_errname(int rc)
 	const char *name = e ? e->name : strerrorname_np(rc < 0 ? -rc : rc);
 
 	return name ? name : "EUNKNOWN";
+}
+
+void gr_error_explain(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(explanation, sizeof(explanation), format, ap);
+	va_end(ap);
 }

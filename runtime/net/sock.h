@@ -30,6 +30,10 @@ int gr_sock_connect(const struct gr_addr *addr, const struct gr_addr *local, con
 
 int gr_sock_pair(int fds[2]);
 
+/* One attempt each: the number of bytes (0 from recv: the end), or a negative errno. Never a SIGPIPE. */
+ssize_t gr_sock_recv(int fd, void *buf, size_t len);
+ssize_t gr_sock_send(int fd, const void *buf, size_t len);
+
 /* Takes the pending error of the socket: 0 or a negative errno. */
 int gr_sock_error(int fd);
 

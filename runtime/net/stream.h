@@ -13,13 +13,16 @@ struct gr_stream;
 struct gr_writer;
 
 /* One attempt each, never waiting: a count, 0 at the end of the stream (read), -EAGAIN when it would have to wait, or
- * another negative errno. */
+ * another failure. read also says in s->drained whether the next one should wait for the socket first. write and writev set s->unsent if
+ * they keep bytes that the socket did not take; they then are called again, possibly with no bytes, to send those. */
 struct gr_stream_ops {
 	ssize_t (*read)(struct gr_stream *s, void *buf, size_t len);
 	ssize_t (*write)(struct gr_stream *s, const void *buf, size_t len);
 	ssize_t (*writev)(struct gr_stream *s, const struct iovec *iov, int n);
 	int (*shutdown)(struct gr_stream *s, int how); /* SHUT_RD, SHUT_WR or SHUT_RDWR */
 	void (*close)(struct gr_stream *s);            /* the watchers are stopped already */
+	int (*prepare)(struct gr_stream *s, double until); /* while s->unready, before reading or writing; parks */
+	bool (*readable)(struct gr_stream *s);         /* would a read not wait? NULL: ask the socket */
 };
 
 /* Lives in its owner's memory, which must not move and must outlast every call (watchers point into it). */
@@ -31,6 +34,10 @@ struct gr_stream {
 	bool reading;      /* a thread is inside a read */
 	bool writing;      /* it is some thread's turn to write */
 	bool pinned;       /* the owner still looks at bytes it took */
+	bool unready;      /* ops->prepare has to be called first */
+	bool unsent;       /* the layer holds bytes that the socket did not take */
+	bool accepted;     /* by a listener: this side is the server */
+	void *layer;       /* of the ops; NULL for plain sockets */
 	struct gr_io rd, wr;
 	struct gr_writer *writers; /* threads waiting for their turn, first one first */
 	char *data;        /* unread bytes: in `buf`, or during one call in a scratch shared by all streams */
@@ -108,7 +115,7 @@ void gr_stream_drop(struct gr_stream *s);
 void gr_stream_share(void);
 
 /* True if a read (or a write) would not wait now. */
-bool gr_stream_readable(const struct gr_stream *s);
+bool gr_stream_readable(struct gr_stream *s);
 bool gr_stream_writable(const struct gr_stream *s);
 
 #endif
