@@ -408,7 +408,8 @@ function M.server(address, handler, opts)
     error("server: table of options expected, got " .. type(opts), 2)
   end
   local tls = address:find("^tls:") and require("grun.tls")
-  local listener, message, code = net.listen(address, check_options(opts or {}, tls))
+  local listener, message, code = (tls or net).listen(address, check_options(opts or {}, tls),
+    "server", 4)
   if not listener then
     return nil, message, code
   end

@@ -25,7 +25,7 @@ local Context = { __name = "grun.tls.context" }
 Context.__index = Context
 
 -- ---- Options ----
--- `who` is the function that got them, `level` that of its caller, for errors.
+-- `who` is the function that got them, `level` that of its caller as the called function counts.
 
 local function fail(who, level, text, ...)
   error(("%s: %s"):format(who, text:format(...)), level + 1)
@@ -40,12 +40,12 @@ local function pack_alpn(list, who, level)
   local wire = {}
   for i, name in ipairs(list) do
     if type(name) ~= "string" or #name == 0 or #name > 255 then
-      fail(who, level + 1, "option 'alpn': list of protocol names expected")
+      fail(who, level, "option 'alpn': list of protocol names expected")
     end
     wire[i] = string.char(#name) .. name
   end
   if #wire == 0 then
-    fail(who, level + 1, "option 'alpn': list of protocol names expected")
+    fail(who, level, "option 'alpn': list of protocol names expected")
   end
   return table.concat(wire)
 end
@@ -53,7 +53,7 @@ end
 local function check_version(name, value, who, level)
   local minor = tostring(value):match("^T?L?S?v?1%.([23])$")
   if not minor then
-    fail(who, level + 1, "option '%s': \"1.2\" or \"1.3\" expected, got %s", name, tostring(value))
+    fail(who, level, "option '%s': \"1.2\" or \"1.3\" expected, got %s", name, tostring(value))
   end
   return 10 + tonumber(minor)
 end
@@ -72,9 +72,9 @@ local function check_types(opts, who, level)
   for name, value in pairs(opts) do
     local types = OPTIONS[name]
     if not types then
-      fail(who, level + 1, "unknown option '%s'", tostring(name))
+      fail(who, level, "unknown option '%s'", tostring(name))
     elseif not types:find(type(value), 1, true) then
-      fail(who, level + 1, "option '%s': %s expected, got %s", name, (types:gsub(" ", " or ")),
+      fail(who, level, "option '%s': %s expected, got %s", name, (types:gsub(" ", " or ")),
         type(value))
     end
   end
@@ -132,7 +132,7 @@ local function contexts_by_name(sni, who, level)
   local contexts = {}
   for name, value in pairs(sni) do
     if type(name) ~= "string" or type(value) ~= "table" then
-      fail(who, level + 1, "option 'sni': names with contexts or their options expected")
+      fail(who, level, "option 'sni': names with contexts or their options expected")
     end
     local context, message, code = context_of(value, who, level + 1)
     if not context then
@@ -263,7 +263,8 @@ local function context(opts)
   if opts ~= nil and type(opts) ~= "table" then
     error("context: table of options expected, got " .. type(opts), 2)
   end
-  return new_context(opts or {}, "context", 2)
+  local made, message, code = new_context(opts or {}, "context", 3)
+  return made, message, code
 end
 
 -- ---- Connections ----
@@ -316,23 +317,25 @@ function M.connect(address, opts)
   if opts ~= nil and type(opts) ~= "table" then
     return net.connect(address, opts)
   end
-  local self, others, code = divide(opts, "connect", 2)
+  local self, others, code = divide(opts, "connect", 3)
   if not self then
     return nil, ("cannot connect to %s: %s"):format(address, others), code
   end
-  return net.connect(address, others, self._core, (take_hostname(others, "connect", 2)))
+  return net.connect(address, others, self._core, (take_hostname(others, "connect", 3)))
 end
 
--- grun.listen for "tls:".
-function M.listen(address, opts)
+-- grun.listen for "tls:". Functions above it that take its options say who they are and at what
+-- level their caller is.
+function M.listen(address, opts, who, level)
   if opts ~= nil and type(opts) ~= "table" then
     return net.listen(address, opts)
   end
-  local self, others, code = divide(opts, "listen", 2)
+  who, level = who or "listen", level or 3
+  local self, others, code = divide(opts, who, level)
   if not self then
     return nil, ("cannot listen on %s: %s"):format(address, others), code
   end
-  check_server(self, "listen", 2)
+  check_server(self, who, level)
   return net.listen(address, others, self._core)
 end
 
@@ -343,7 +346,7 @@ function M.starttls(conn, opts)
   if opts ~= nil and type(opts) ~= "table" then
     error("starttls: table of options expected, got " .. type(opts), 2)
   end
-  local self, others, code = divide(opts, "starttls", 2)
+  local self, others, code = divide(opts, "starttls", 3)
   if not self then
     return nil, others, code
   end
@@ -353,12 +356,12 @@ function M.starttls(conn, opts)
         "unknown option '%s'", tostring(name), START_OPTIONS[name], type(value))
     end
   end
-  local server, hostname = others.server, take_hostname(others, "starttls", 2)
+  local server, hostname = others.server, take_hostname(others, "starttls", 3)
   if server == nil then
     server = core.is_accepted(conn)
   end
   if server then
-    check_server(self, "starttls", 2)
+    check_server(self, "starttls", 3)
   elseif not hostname and self._prepared.verify ~= VERIFY[false] then
     fail("starttls", 2, "option 'hostname' is missing: whom the certificate must be for")
   end

@@ -315,6 +315,18 @@ static int step(struct gr_stream *s, struct gr_tls *t, double until)
 	}
 }
 
+/* Sends what the last step left. A client that has said all it had to and left takes no tickets; what it said counts. */
+static int finish(struct gr_stream *s, struct gr_tls *t, double until)
+{
+	int rc = flush(s, t, until);
+
+	if (rc < 0 && (s->fd < 0 || !t->server || rc != t->send_error))
+		return rc;
+	t->done = true;
+	s->unready = false;
+	return 0;
+}
+
 static int shake(struct gr_stream *s, struct gr_tls *t, double until)
 {
 	int rc;
@@ -322,13 +334,7 @@ static int shake(struct gr_stream *s, struct gr_tls *t, double until)
 	do
 		rc = step(s, t, until);
 	while (rc == 0);
-	if (rc == 1)
-		rc = flush(s, t, until);
-	if (rc == 0) {
-		t->done = true;
-		s->unready = false;
-	}
-	return rc;
+	return rc == 1 ? finish(s, t, until) : rc;
 }
 
 static int wait_for_other(const struct gr_stream *s, struct gr_tls *t, double until)
@@ -544,6 +550,9 @@ static void tls_close(struct gr_stream *s)
 
 	if (t->other)
 		gr_wake(t->other, GR_CLOSED);
+	/* Tickets that nobody read would make close(2) send a reset, which takes back what was written last. */
+	if (t->done && !t->server)
+		tls_readable(s);
 	say_goodbye(t);
 	if (t->out_len > 0 && t->send_error == 0)
 		gr_linger(s->fd, t->out + t->out_off, t->out_len);
@@ -590,7 +599,8 @@ static int set_host(struct gr_tls *t, const char *host, uint16_t port)
 	if (!is_ip)
 		ossl.SSL_ctrl(t->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, t->host);
 	ossl.SSL_set_hostflags(t->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-	if (is_ip ? ossl.X509_VERIFY_PARAM_set1_ip_asc(param, t->host) : ossl.SSL_set1_host(t->ssl, t->host))
+	/* OpenSSL takes ".example.org" for everything below, and "" for anything. */
+	if (t->host[0] && t->host[0] != '.' && (is_ip ? ossl.X509_VERIFY_PARAM_set1_ip_asc(param, t->host) : ossl.SSL_set1_host(t->ssl, t->host)))
 		return 0;
 	gr_error_explain("bad host name \"%s\"", t->host);
 	return GR_TLS;
@@ -616,6 +626,7 @@ static int set_client(struct gr_tls *t, const char *host, uint16_t port)
 static int set_server(struct gr_tls *t)
 {
 	ossl.SSL_set_accept_state(t->ssl);
+	t->verifies = true; /* what it asks for */
 	gr_tls_context_serve(t->ctx, t->ssl);
 	return 0;
 }

@@ -109,6 +109,11 @@ static int on_password(char *buf, int size, int writing, void *arg)
 	return (int)len;
 }
 
+static bool has_no_key(int reason)
+{
+	return reason == PEM_R_NO_START_LINE || reason == ERR_R_UNSUPPORTED;
+}
+
 static int load_key(SSL_CTX *ssl, const struct gr_tls_options *o)
 {
 	const char *source = o->key ? o->key : o->cert;
@@ -125,7 +130,7 @@ static int load_key(SSL_CTX *ssl, const struct gr_tls_options *o)
 	key = bio ? ossl.PEM_read_bio_PrivateKey(bio, NULL, on_password, &password) : NULL;
 	if (key == NULL && password.asked)
 		return cannot_load("key", source, o->password ? "wrong password" : "it is encrypted, and there is no password");
-	if (key == NULL && ERR_GET_REASON(ossl.ERR_peek_last_error()) == PEM_R_NO_START_LINE)
+	if (key == NULL && has_no_key(ERR_GET_REASON(ossl.ERR_peek_last_error())))
 		return cannot_load("key", source, "there is no PEM key in it");
 	if (key == NULL)
 		return cannot_load("key", source, gr_tls_reason());
