@@ -51,6 +51,8 @@ end
 
 local connect, listen = net.connect, net.listen
 
+-- Described, like those below them, in lualib/meta/net.lua.
+---@type fun(address: string, opts?: grun.connect.options): grun.conn|nil, string?, string?
 local function connect_any(address, opts)
   if is_tls(address) then
     return require("grun.tls").connect(address, opts)
@@ -58,6 +60,7 @@ local function connect_any(address, opts)
   return connect(address, opts)
 end
 
+---@type fun(address: string, opts?: grun.listen.options): grun.listener|nil, string?, string?
 local function listen_any(address, opts)
   if is_tls(address) then
     return require("grun.tls").listen(address, opts)
