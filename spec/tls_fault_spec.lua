@@ -159,7 +159,8 @@ describe("a TLS server", function()
     assert.same({ "", "", 0 }, { helper.run_script(script) })
     local out, err, status = helper.run_child({ "--log", "info", helper.script(script) })
     assert.same({ "", 0 }, { out, status })
-    assert.matches("^grun: TLS handshake with tcp://127%.0%.0%.1:%d+ failed: plain HTTP was spoken to a TLS port\n$", err)
+    assert.matches("^grun: TLS handshake with tcp://127%.0%.0%.1:%d+ failed: " ..
+      "plain HTTP was spoken to a TLS port\n$", err)
   end)
 
   it("refuses wrong options at the caller's level", function()
@@ -173,7 +174,8 @@ describe("a TLS server", function()
       "server: unknown option 'handshake_timeout'")
     local server, message, code = grun.server("tls://127.0.0.1:0", print, { cert = "/nowhere" })
     assert.is_nil(server)
-    assert.equal("cannot listen on tls://127.0.0.1:0: cannot load certificate /nowhere: No such file or directory", message)
+    assert.equal("cannot listen on tls://127.0.0.1:0: cannot load certificate /nowhere: " ..
+      "No such file or directory", message)
     assert.equal("tls", code)
   end)
 
@@ -365,7 +367,7 @@ describe("a TLS connection", function()
       end
       assert.is_nil((grun.connect(address, opts)))
     end
-    -- An SSL object has several KiB.
-    assert.is_true(rss() - before < 3000, ("%d KiB more"):format(rss() - before))
+    -- An SSL object has several KiB. AddressSanitizer keeps freed memory for a while.
+    assert.is_truthy(helper.grun:find("asan") or rss() - before < 3000, ("%d KiB more"):format(rss() - before))
   end)
 end)

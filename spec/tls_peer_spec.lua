@@ -24,8 +24,9 @@ end
 -- Starts s_server with the options, connects to it as soon as it listens.
 local function s_server(keep, options, client)
   local port = tls.free_port()
-  local peer = tls.start(("openssl s_server -accept 127.0.0.1:%s -cert %s -key %s -cert_chain %s %s"):format(port,
-    path("good.pem"), path("key.pem"), path("intermediate.pem"), options))
+  local command = "openssl s_server -accept 127.0.0.1:%s -cert %s -key %s -cert_chain %s %s"
+  local peer = tls.start(command:format(port, path("good.pem"), path("key.pem"),
+    path("intermediate.pem"), options))
   peer.expect("ACCEPT")
   local function connect()
     local conn, message = grun.connect("tls://127.0.0.1:" .. port, client or tls.client())
@@ -38,8 +39,9 @@ describe("a TLS server", function()
   for _, version in ipairs({ "1_2", "1_3" }) do
     test("serves openssl s_client, TLS " .. version, function(keep)
       local _, port = serve(keep, echo)
-      local client = tls.start(("(echo hello; sleep 0.3) | openssl s_client -connect 127.0.0.1:%s -tls%s -CAfile %s " ..
-        "-verify_return_error -verify_hostname localhost -servername localhost"):format(port, version, path("root.pem")))
+      local client = tls.start(("(echo hello; sleep 0.3) | openssl s_client -connect 127.0.0.1:%s -tls%s " ..
+        "-CAfile %s -verify_return_error -verify_hostname localhost -servername localhost"):format(
+        port, version, path("root.pem")))
       local out, status = client.finish()
       assert.equal(0, status, out)
       assert.matches("\nhello\n", out)
@@ -82,12 +84,12 @@ describe("a TLS server", function()
 
   test("answers key updates and refuses renegotiation", function(keep)
     local _, port = serve(keep, echo)
-    local out = tls.start(("(sleep 0.1; echo K; sleep 0.1; echo one; sleep 0.1; echo k; sleep 0.1; echo two; sleep 0.2)" ..
-      " | openssl s_client -connect 127.0.0.1:%s -tls1_3 -CAfile %s"):format(port, path("root.pem"))).finish()
+    local out = tls.start(("(sleep 0.1; echo K; sleep 0.1; echo one; sleep 0.1; echo k; sleep 0.1; echo two; " ..
+      "sleep 0.2) | openssl s_client -connect 127.0.0.1:%s -tls1_3 -CAfile %s"):format(port, path("root.pem"))).finish()
     assert.matches("\none\n", out)
     assert.matches("\ntwo\n", out)
-    out = tls.start(("(sleep 0.1; echo R; sleep 0.2) | openssl s_client -connect 127.0.0.1:%s -tls1_2 -CAfile %s"):format(
-      port, path("root.pem"))).finish()
+    out = tls.start(("(sleep 0.1; echo R; sleep 0.2) | openssl s_client -connect 127.0.0.1:%s -tls1_2 " ..
+      "-CAfile %s"):format(port, path("root.pem"))).finish()
     assert.matches("no renegotiation", out)
   end)
 
@@ -98,8 +100,8 @@ describe("a TLS server", function()
       conn:write("HTTP/1.1 200 OK\r\nContent-Length: ", #body, "\r\n\r\n", body)
     end)
     local file = helper.tmpname()
-    local curl = tls.start(("curl -sS --noproxy '*' --cacert %s -o %s --resolve localhost:%s:127.0.0.1 https://localhost:%s/"):format(
-      path("root.pem"), file, port, port))
+    local curl = tls.start(("curl -sS --noproxy '*' --cacert %s -o %s --resolve localhost:%s:127.0.0.1 " ..
+      "https://localhost:%s/"):format(path("root.pem"), file, port, port))
     local out, status = curl.finish()
     assert.equal(0, status, out)
     assert.is_true(net.same(body, tls.read_file(file)))
@@ -121,8 +123,10 @@ describe("a TLS client", function()
   end
 
   test("sends its certificate and its protocols to s_server", function(keep)
-    local connect, peer = s_server(keep, ("-Verify 2 -verify_return_error -CAfile %s -alpn http/1.1"):format(
-      path("root.pem")), tls.client({ cert = path("client.chain"), key = path("key.pem"), alpn = { "h2", "http/1.1" } }))
+    local options = "-Verify 2 -verify_return_error -CAfile %s -alpn http/1.1"
+    local connect, peer = s_server(keep, options:format(path("root.pem")), tls.client({
+      cert = path("client.chain"), key = path("key.pem"), alpn = { "h2", "http/1.1" },
+    }))
     local conn = connect()
     assert.equal("http/1.1", conn:tls().alpn)
     conn:write("hello\n")

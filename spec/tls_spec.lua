@@ -706,7 +706,8 @@ describe("a TLS context", function()
     { { ca = "key.pem" }, "cannot load CA DIR/key.pem: there is no PEM certificate in it" },
     { { client_ca = "/nowhere" }, "cannot load CA /nowhere: No such file or directory" },
     { { ciphers = "NONSENSE" }, "bad list of ciphers \"NONSENSE\": no cipher match" },
-    { { cert = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" }, "cannot load certificate (PEM text): " },
+    { { cert = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" },
+      "cannot load certificate (PEM text): " },
   }
   for _, case in ipairs(bad_files) do
     it("says " .. case[2], function()
@@ -762,9 +763,10 @@ describe("a TLS context", function()
       "bad argument #2 to 'connect' (unknown option 'ca')")
     helper.misuse(function() local c = grun.listen("tls://localhost:0") return c end,
       "listen: option 'cert' is missing")
-    helper.misuse(function() local c = grun.listen("tls://localhost:0", tls.server(nil, { verify = true })) return c end,
+    local asks, unknown = tls.server(nil, { verify = true }), { foo = 1, tls = tls.server() }
+    helper.misuse(function() local c = grun.listen("tls://localhost:0", asks) return c end,
       "listen: option 'client_ca' is missing")
-    helper.misuse(function() local c = grun.listen("tls://localhost:0", { foo = 1, tls = tls.server() }) return c end,
+    helper.misuse(function() local c = grun.listen("tls://localhost:0", unknown) return c end,
       "bad argument #2 to 'listen' (unknown option 'foo')")
     local a, b = grun.pair()
     helper.misuse(function() local c = a:starttls({ foo = 1 }) return c end, "starttls: unknown option 'foo'")

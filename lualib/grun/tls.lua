@@ -195,11 +195,10 @@ function context_of(opts, who, level)
     pack_alpn(opts.alpn, who, level + 1)
   end
   local key = key_of(opts)
-  local context, message, code = cache[key], nil, nil
-  if context then
-    return context
+  if cache[key] then
+    return cache[key]
   end
-  context, message, code = new_context(opts, who, level + 1)
+  local context, message, code = new_context(opts, who, level + 1)
   if not context then
     return nil, message, code
   elseif #keys == CACHE then

@@ -34,8 +34,8 @@ local M = {}
 function M.connect(address, opts) end
 
 --- Listens. Clients of "tls:" addresses are accepted before their handshake, which happens in the
---- connection's first read or write. Port 0 is any free one, no host ("tcp://:80") all interfaces. A unix path that nobody
---- listens on any more is replaced. Returns nil, message, code on failure.
+--- connection's first read or write. Port 0 is any free one, no host ("tcp://:80") all interfaces.
+--- A unix path that nobody listens on any more is replaced. Returns nil, message, code on failure.
 ---@param address string
 ---@param opts? grun.listen.options
 ---@return grun.listener|nil, string?, string?

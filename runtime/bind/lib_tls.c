@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* TLS for Lua: contexts, starting TLS on a connection, and what was agreed on. Options are checked in lualib/grun/tls.lua. */
+/* TLS for Lua: contexts, TLS on a connection, and what was agreed on. lualib/grun/tls.lua checks the options. */
 #include "bind/lib_tls.h"
 
 #include <errno.h>
@@ -78,7 +78,8 @@ static int select_context(struct gr_tls_context *ctx, const char *name, struct g
 	if (lua_pcall(L, 1, 1, 0) == 0) {
 		rc = take_choice(L, chosen);
 	} else {
-		gr_error_explain("sni failed: %s", lua_tostring(L, -1) ? lua_tostring(L, -1) : "error object is no text");
+		gr_error_explain("sni failed: %s",
+				 lua_tostring(L, -1) ? lua_tostring(L, -1) : "error object is no text");
 		rc = GR_TLS;
 	}
 	lua_settop(L, top);
@@ -99,8 +100,13 @@ static void read_texts(lua_State *L, int idx, struct gr_tls_options *o)
 		const char *name;
 		char **to;
 	} texts[] = {
-		{"cert", &o->cert}, {"key", &o->key}, {"password", &o->password}, {"ca", &o->ca},
-		{"client_ca", &o->client_ca}, {"ciphers", &o->ciphers}, {"ciphersuites", &o->ciphersuites},
+		{"cert", &o->cert},
+		{"key", &o->key},
+		{"password", &o->password},
+		{"ca", &o->ca},
+		{"client_ca", &o->client_ca},
+		{"ciphers", &o->ciphers},
+		{"ciphersuites", &o->ciphersuites},
 	};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -310,12 +316,8 @@ static const luaL_Reg context_meta[] = {
 };
 
 static const luaL_Reg functions[] = {
-	{"context", l_tls_context},
-	{"start", l_tls_start},
-	{"handshake", l_tls_handshake},
-	{"is_accepted", l_tls_is_accepted},
-	{"info", l_tls_info},
-	{NULL, NULL},
+	{"context", l_tls_context},         {"start", l_tls_start}, {"handshake", l_tls_handshake},
+	{"is_accepted", l_tls_is_accepted}, {"info", l_tls_info},   {NULL, NULL},
 };
 
 int luaopen_grun_core_tls(lua_State *L)

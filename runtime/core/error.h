@@ -26,8 +26,8 @@ const char *gr_strerror(int rc);
 /* The stable code for programs: "timeout", "closed", "busy", …, or the name of the errno ("ECONNREFUSED"). */
 const char *gr_errname(int rc);
 
-/* Sets the message that gr_strerror gives for GR_TLS and GR_TLS_VERIFY. Right before such a code is returned: it holds until the
- * next one, and no wait may come before it is read. At most 1023 bytes. */
+/* Sets the message that gr_strerror gives for GR_TLS and GR_TLS_VERIFY. Right before such a code is returned: no wait may
+ * come before it is read. At most 1023 bytes. */
 void gr_error_explain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

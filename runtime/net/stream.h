@@ -13,8 +13,8 @@ struct gr_stream;
 struct gr_writer;
 
 /* One attempt each, never waiting: a count, 0 at the end of the stream (read), -EAGAIN when it would have to wait, or
- * another failure. read also says in s->drained whether the next one should wait for the socket first. write and writev set s->unsent if
- * they keep bytes that the socket did not take; they then are called again, possibly with no bytes, to send those. */
+ * another failure. read also says in s->drained whether the next one should wait for the socket first. write and writev
+ * set s->unsent if they keep bytes that the socket did not take, and are called again, perhaps with none, to send them. */
 struct gr_stream_ops {
 	ssize_t (*read)(struct gr_stream *s, void *buf, size_t len);
 	ssize_t (*write)(struct gr_stream *s, const void *buf, size_t len);

@@ -6,7 +6,7 @@
 #include "net/stream.h"
 
 enum gr_tls_verify {
-	GR_TLS_VERIFY_DEFAULT,  /* clients: required; servers: required if there is a client_ca, else off */
+	GR_TLS_VERIFY_DEFAULT, /* clients: required; servers: required if there is a client_ca, else off */
 	GR_TLS_VERIFY_OFF,
 	GR_TLS_VERIFY_OPTIONAL, /* servers: a client need not have a certificate, but a bad one is refused */
 	GR_TLS_VERIFY_REQUIRED,
@@ -25,7 +25,7 @@ struct gr_tls_options {
 	size_t alpn_len;
 	int min_version, max_version; /* 12 or 13; 0: at least 1.2 */
 	enum gr_tls_verify verify;
-	bool tickets;       /* sessions can be resumed */
+	bool tickets; /* sessions can be resumed */
 };
 
 struct gr_tls_context;
@@ -49,7 +49,8 @@ int gr_tls_context_user(const struct gr_tls_context *ctx);
 enum gr_tls_choice { GR_TLS_USE_DEFAULT, GR_TLS_USE_CHOSEN, GR_TLS_REFUSE };
 
 /* The binding's. Asked in the handshake for the context that serves `name` (lower case), if ctx has a `user`: an enum
- * gr_tls_choice, in *chosen a reference that the caller gives back; or GR_TLS, explained. May park; `name` is only valid until then. */
+ * gr_tls_choice, in *chosen a reference that the caller gives back; or GR_TLS, explained. May park; `name` is valid
+ * until then. */
 extern int (*gr_tls_select)(struct gr_tls_context *ctx, const char *name, struct gr_tls_context **chosen);
 
 /* The binding's: the context with this `user` is gone. */
@@ -82,9 +83,9 @@ bool gr_tls_info(const struct gr_stream *s, struct gr_tls_info *out);
 /* A certificate in words. */
 struct gr_tls_cert {
 	char *subject, *issuer, *serial, *pem;
-	char fingerprint[65]; /* SHA-256, hexadecimal */
+	char fingerprint[65];         /* SHA-256, hexadecimal */
 	double not_before, not_after; /* seconds since 1970 */
-	char **names; /* subject alternative names */
+	char **names;                 /* subject alternative names */
 	size_t *lengths;
 	int n_names;
 };

@@ -129,7 +129,8 @@ static int load_key(SSL_CTX *ssl, const struct gr_tls_options *o)
 	bio = ossl.BIO_new_mem_buf(text, -1);
 	key = bio ? ossl.PEM_read_bio_PrivateKey(bio, NULL, on_password, &password) : NULL;
 	if (key == NULL && password.asked)
-		return cannot_load("key", source, o->password ? "wrong password" : "it is encrypted, and there is no password");
+		return cannot_load("key", source,
+				   o->password ? "wrong password" : "it is encrypted, and there is no password");
 	if (key == NULL && has_no_key(ERR_GET_REASON(ossl.ERR_peek_last_error())))
 		return cannot_load("key", source, "there is no PEM key in it");
 	if (key == NULL)
@@ -269,7 +270,8 @@ static int configure(struct gr_tls_context *ctx, SSL_CTX *ssl)
 	const struct gr_tls_options *o = &ctx->opts;
 	long min = version_number(o->min_version);
 
-	ossl.SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+	ossl.SSL_CTX_set_options(ssl,
+				 SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
 	ossl.SSL_CTX_ctrl(ssl, SSL_CTRL_MODE, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN, NULL);
 	ossl.SSL_CTX_ctrl(ssl, SSL_CTRL_SET_READ_AHEAD, 1, NULL);
 	ossl.SSL_CTX_ctrl(ssl, SSL_CTRL_SET_MIN_PROTO_VERSION, min ? min : TLS1_2_VERSION, NULL);

@@ -12,9 +12,9 @@ struct gr_tls_context {
 	unsigned refs;
 	int user;
 	struct gr_tls_options opts;
-	SSL_CTX *ssl;          /* replaced by a reload; connections hold theirs */
-	X509_STORE *client_ca; /* whom a server trusts; empty without client_ca */
-	bool system_ca;        /* ssl trusts the system's authorities: set by the first client */
+	SSL_CTX *ssl;                     /* replaced by a reload; connections hold theirs */
+	X509_STORE *client_ca;            /* whom a server trusts; empty without client_ca */
+	bool system_ca;                   /* ssl trusts the system's authorities: set by the first client */
 	struct gr_tls_sessions *sessions; /* of clients; NULL: none yet */
 };
 

@@ -99,7 +99,8 @@ static void list_names(X509 *cert, char *text, size_t size)
 			continue;
 		n += (size_t)snprintf(text + n, size - n, "%s%.*s", n ? ", " : "",
 				      shown < NAMES_SHOWN ? ossl.ASN1_STRING_length(name->d.dNSName) : 3,
-				      shown < NAMES_SHOWN ? (const char *)ossl.ASN1_STRING_get0_data(name->d.dNSName) : "...");
+				      shown < NAMES_SHOWN ? (const char *)ossl.ASN1_STRING_get0_data(name->d.dNSName)
+							  : "...");
 		shown++;
 	}
 	ossl.GENERAL_NAMES_free(names);
@@ -113,7 +114,8 @@ void gr_tls_verify_reason(X509_STORE_CTX *store, const char *host, char *text, s
 
 	if (error == X509_V_ERR_HOSTNAME_MISMATCH || error == X509_V_ERR_IP_ADDRESS_MISMATCH) {
 		list_names(cert, names, sizeof(names));
-		snprintf(text, size, "certificate is for %s, not %s", names[0] ? names : "no host name", host ? host : "?");
+		snprintf(text, size, "certificate is for %s, not %s", names[0] ? names : "no host name",
+			 host ? host : "?");
 		return;
 	}
 	if (cert)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Sessions that clients can resume: a small table for each context, where a newer one takes the place of an older one. */
+/* Sessions that clients can resume: a small table for each context, where a newer one takes an older one's place. */
 #include <stdlib.h>
 #include <string.h>
 
