@@ -61,6 +61,7 @@ local later = {
   signal_wait = "grun.signal",
   offload = "grun.offload",
   offload_threads = "grun.offload",
+  tls = "grun.tls",
 }
 
 package.loaded["grun"] = setmetatable(grun, {

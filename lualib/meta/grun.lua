@@ -269,8 +269,8 @@ function grun.greenlet(fn, parent) end
 ---@return grun.greenlet
 function grun.greenlet_current() end
 
-grun.connect = require("grun.core.net").connect
-grun.listen = require("grun.core.net").listen
+grun.connect = require("grun.socket").connect
+grun.listen = require("grun.socket").listen
 grun.pair = require("grun.core.net").pair
 grun.udp = require("grun.core.dgram").udp
 grun.wait_readable = require("grun.core.net").wait_readable
@@ -286,6 +286,7 @@ grun.offload_threads = require("grun.offload").offload_threads
 grun.signal = require("grun.signal").signal
 grun.signal_wait = require("grun.signal").signal_wait
 grun.watch = require("grun.watch").watch
+grun.tls = require("grun.tls").tls
 
 -- ---- grun.core: for grun's own modules. A green is a handle's first slot. ----
 

@@ -23,6 +23,7 @@
 #include "bind/lib_require.h"
 #include "bind/lib_signal.h"
 #include "bind/lib_thread.h"
+#include "bind/lib_tls.h"
 #include "bind/lib_watch.h"
 #include "bind/lualib.h"
 #include "bind/luautil.h"
@@ -279,6 +280,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.watch");
 	lua_pushcfunction(L, luaopen_grun_core_dns);
 	set_module(L, "grun.core.dns");
+	lua_pushcfunction(L, luaopen_grun_core_tls);
+	set_module(L, "grun.core.tls");
 	lua_pushcfunction(L, luaopen_grun_core_edit);
 	set_module(L, "grun.core.edit");
 	lua_pop(L, 2);

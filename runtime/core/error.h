@@ -24,6 +24,9 @@ enum gr_error {
 	GR_NOT_IMPLEMENTED,  /* … do not answer such questions */
 	GR_REFUSED,          /* … do not answer us */
 	GR_BAD_RESPONSE,     /* … gave an answer that makes no sense */
+	GR_TLS,              /* TLS failed; gr_error_explain says how */
+	GR_TLS_VERIFY,       /* the peer's certificate was refused; likewise */
+	GR_TRUNCATED,        /* a TLS connection ended without its closing message: bytes may be missing */
 };
 
 /* The message for people. "timeout" and "closed" are exactly these words. Static or thread-local text, never NULL. */
@@ -31,5 +34,9 @@ const char *gr_strerror(int rc);
 
 /* The stable code for programs: "timeout", "closed", "busy", …, or the name of the errno ("ECONNREFUSED"). */
 const char *gr_errname(int rc);
+
+/* Sets the message that gr_strerror gives for GR_TLS and GR_TLS_VERIFY. Right before such a code is returned: no wait may
+ * come before it is read. At most 1023 bytes. */
+void gr_error_explain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif
