@@ -200,9 +200,9 @@ function conn:send_fd(fd) end
 
 --- Waits for a descriptor from the other side of a unix connection. It is the caller's to close, or
 --- to give to grun.connect or grun.listen ("fd:7"), and is not inherited by child processes. Of
---- several in one message the first counts, the others are closed. Only reads that come before it
---- decide what is lost: read, recv and the like take any bytes they can get, and a descriptor that
---- comes with one of them is gone. So send it first, or ask before. Returns nil, message, code:
+--- several in one message the first counts, the others are closed. It has to be the next thing in
+--- the stream: read, recv and the like take all bytes that are there, and a descriptor that comes
+--- with one of them is lost. So ask for it before it is sent. Returns nil, message, code:
 --- "EBADMSG" when data comes first, which stays to be read. Parks.
 ---@param seconds? number instead of the connection's timeout
 ---@return integer|nil, string?, string?

@@ -314,33 +314,32 @@ static int send_vector(struct gr_stream *s, struct iovec *iov, int n, size_t lef
 	return rc < 0 || left == 0 ? rc : GR_CLOSED;
 }
 
-/* Offers a write to the cork: results as of gr_cork_take. */
-static int offer(struct gr_stream *s, const struct iovec *iov, int n, size_t bytes, double until, size_t *sent)
+static int write_corked(struct gr_stream *s, struct iovec *iov, int n, double until, size_t *sent)
 {
+	size_t bytes = total(iov, n);
 	int rc = gr_cork_take(s, iov, n, bytes, until);
 
+	if (rc == 0)
+		return send_vector(s, iov, n, bytes, until, sent);
 	*sent += rc > 0 ? bytes : 0;
-	return rc;
+	return rc > 0 ? 0 : rc;
+}
+
+static int write_one_corked(struct gr_stream *s, const char *p, size_t n, double until, size_t *sent)
+{
+	struct iovec all = {.iov_base = (void *)p, .iov_len = n};
+
+	return write_corked(s, &all, 1, until, sent);
 }
 
 int gr_stream_write(struct gr_stream *s, const char *p, size_t n, double until, size_t *sent)
 {
-	struct iovec all = {.iov_base = (void *)p, .iov_len = n};
-	int rc = s->cork ? offer(s, &all, 1, n, until, sent) : 0;
-
-	if (rc != 0)
-		return rc < 0 ? rc : 0;
-	return gr_stream_send(s, p, n, until, sent);
+	return s->cork ? write_one_corked(s, p, n, until, sent) : gr_stream_send(s, p, n, until, sent);
 }
 
 int gr_stream_writev(struct gr_stream *s, struct iovec *iov, int n, double until, size_t *sent)
 {
-	size_t bytes = total(iov, n);
-	int rc = s->cork ? offer(s, iov, n, bytes, until, sent) : 0;
-
-	if (rc != 0)
-		return rc < 0 ? rc : 0;
-	return send_vector(s, iov, n, bytes, until, sent);
+	return s->cork ? write_corked(s, iov, n, until, sent) : send_vector(s, iov, n, total(iov, n), until, sent);
 }
 
 /* ---- Readiness ---- */
