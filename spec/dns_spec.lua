@@ -194,9 +194,9 @@ describe("resolve", function()
     assert.equal(2 * 203, grun.dns.stats().forged - forged)
   end)
 
-  it("cannot be made to take a forged answer by trying all ids", function()
-    dns.configure({ timeout = 10 })
-    assert.same({ "192.0.2.1" }, grun.resolve("flood.test", { family = 4 }))
+  it("does not take a forged answer however many come", function()
+    dns.configure({ timeout = 30 })
+    assert.same({ "192.0.2.1" }, grun.resolve("flood5000.test", { family = 4 }))
   end)
 
   it("checks its arguments", function()
