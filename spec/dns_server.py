@@ -234,7 +234,7 @@ class Server:
     def serve_udp(self):
         while True:
             packet, peer = self.udp.recvfrom(4096)
-            slow = any(word in packet for word in (b"late", b"source"))
+            slow = any(word in packet for word in (b"late", b"source", b"flood"))
             if slow:
                 threading.Thread(target=self.handle_udp, args=(packet, peer), daemon=True).start()
             else:
