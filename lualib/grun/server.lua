@@ -336,6 +336,7 @@ function M.server(address, handler, opts)
     http = http.new(address, handler, opts)
     handler = http.handler
     address = http.listen
+    of_socket.alpn = of_socket.alpn or tls and not of_socket.tls and { "http/1.1" } or nil
   end
   local listener, message, code = (tls or net).listen(address, of_socket, "server", 4)
   if not listener then
