@@ -239,8 +239,12 @@ static enum ending run_body(lua_State *L, struct gr_green *self)
 static void run(struct gr_green *self)
 {
 	lua_State *L = self->user;
-	enum ending how = run_body(L, self);
-	int n = lua_gettop(L) - BASE_HANDLE;
+	enum ending how;
+	int n;
+
+	self->wait_user = L;
+	how = run_body(L, self);
+	n = lua_gettop(L) - BASE_HANDLE;
 
 	/* What the handle has room for can be written without a protected call: it allocates nothing. */
 	if (how != ENDED || n > SLOTS - SLOT_RESULTS || (self->user_flags & GR_THREAD_WATCHED)) {

@@ -8,9 +8,12 @@
 #include <luajit.h>
 #include <lualib.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unwind.h>
 
+#include "bind/lib_coop.h"
 #include "bind/lib_edit.h"
 #include "bind/lib_net.h"
 #include "bind/lib_thread.h"
@@ -19,6 +22,8 @@
 #include "core/green.h"
 #include "core/hub.h"
 #include "core/log.h"
+#include "core/wait.h"
+#include "posix/coop.h"
 
 struct gr_lua gr_lua;
 
@@ -29,22 +34,50 @@ struct gr_lua gr_lua;
  * on the right state repairs it; the unwinder runs it here. Next to the unwinding it costs nothing, so it is done after
  * every error. */
 
-static void leave(lua_State **guarded)
-{
-	lua_State *L = *guarded;
+struct frame {
+	lua_State *L; /* NULL once the function has returned normally */
+	void *outer;  /* the lua_State of the C function around this one */
+	uint16_t refused;
+};
 
+static void leave(struct frame *frame)
+{
+	struct gr_green *self = gr_current;
+	lua_State *L = frame->L;
+
+	self->wait_user = frame->outer;
 	if (L == NULL)
 		return;
+	self->refused = frame->refused;
 	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.noop);
 	lua_call(L, 0, 0);
 }
 
+/* A C library was refused a wait below this function, which has returned normally: now the cancel can be raised. */
+static int tell_refusal(lua_State *L, int n)
+{
+	int rc = gr_check_slow();
+
+	if (rc == 0)
+		return n;
+	luaL_checkstack(L, 4, NULL);
+	return gr_thread_raise(L, rc);
+}
+
+/* gr_current->wait_user is kept right because interposed calls of libc may park below any C function. */
 static int wrap(lua_State *L, lua_CFunction f)
 {
-	lua_State *guarded __attribute__((cleanup(leave))) = L;
-	int n = f(L);
+	struct gr_green *self = gr_current;
+	struct frame frame __attribute__((cleanup(leave))) = {L, self->wait_user, self->refused};
+	int n;
 
-	guarded = NULL;
+	self->wait_user = L;
+	n = f(L);
+	if (__builtin_expect(self->refused != frame.refused, 0)) {
+		self->refused = frame.refused;
+		n = tell_refusal(L, n);
+	}
+	frame.L = NULL;
 	return n;
 }
 
@@ -52,6 +85,80 @@ static int l_noop(lua_State *L)
 {
 	(void)L;
 	return 0;
+}
+
+/* ---- Where an interposed call of libc may park ----
+ *
+ * Switching stacks below machine code that LuaJIT has compiled, or while it records a trace, corrupts the VM. Without the FFI
+ * no C function but ours and wrapped ones is ever called. With it the C stack tells: a call may park if the wrapper's frame
+ * comes before any of libluajit and of code that belongs to no file. */
+
+struct walk {
+	bool inside;  /* in libluajit's frames, which only coop.wrap's function makes good */
+	bool may_park;
+};
+
+static struct dl_find_object luajit_text;
+
+static _Unwind_Reason_Code look_at_frame(struct _Unwind_Context *context, void *data)
+{
+	struct walk *walk = data;
+	uintptr_t function = _Unwind_GetRegionStart(context);
+	struct dl_find_object object;
+	void *pc = (void *)_Unwind_GetIP(context);
+
+	if (function == (walk->inside ? (uintptr_t)gr_coop_call_ffi : (uintptr_t)wrap)) {
+		walk->may_park = true;
+		return _URC_END_OF_STACK;
+	}
+	if (_dl_find_object(pc, &object) != 0)
+		return _URC_END_OF_STACK;
+	if (object.dlfo_map_start == luajit_text.dlfo_map_start)
+		walk->inside = true;
+	else if (walk->inside)
+		return _URC_END_OF_STACK;
+	return _URC_NO_REASON;
+}
+
+static bool below_wrapper(void)
+{
+	struct walk walk = {false, false};
+
+	if (luajit_text.dlfo_map_start == NULL && _dl_find_object((void *)lua_newthread, &luajit_text) != 0)
+		return false;
+	_Unwind_Backtrace(look_at_frame, &walk);
+	return walk.may_park;
+}
+
+static const char *refuse(void)
+{
+	if (gr_lua.nopark)
+		return gr_lua.nopark;
+	if (gr_lua.ffi_loaded && !below_wrapper())
+		return "in a call of the FFI";
+	return gr_lua_in_finalizer(gr_current->wait_user) ? "in a finalizer" : NULL;
+}
+
+/* The line of Lua that called the C function below which the current thread is. Nothing can be told on a trace. */
+static bool site(char *text, size_t size)
+{
+	lua_State *L = gr_current->wait_user;
+	lua_Debug ar;
+
+	if (gr_lua.ffi_loaded && !below_wrapper())
+		return false;
+	for (int level = 0; lua_getstack(L, level, &ar) && lua_getinfo(L, "Sl", &ar); level++) {
+		if (ar.currentline > 0) {
+			snprintf(text, size, "%s:%d", ar.short_src, ar.currentline);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void on_fork(void)
+{
+	gr_lua.nopark = "in a forked process";
 }
 
 /* ---- Places where nothing may wait: debug hooks and jit.attach handlers ---- */
@@ -245,6 +352,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.net");
 	lua_pushcfunction(L, luaopen_grun_core_edit);
 	set_module(L, "grun.core.edit");
+	lua_pushcfunction(L, luaopen_grun_core_coop);
+	set_module(L, "grun.core.coop");
 	lua_pop(L, 2);
 }
 
@@ -354,6 +463,9 @@ lua_State *gr_state_new(bool environment)
 	gr_hub.on_release = gr_thread_release;
 	gr_hub.spawn_site = gr_thread_site;
 	gr_hub.may_wait = gr_lua_may_wait;
+	gr_coop.refuse = refuse;
+	gr_coop.site = site;
+	gr_coop.on_fork = on_fork;
 	return L;
 }
 
