@@ -51,6 +51,7 @@ local later = {
   wait_writable = "grun.socket",
   server = "grun.server",
   servers = "grun.server",
+  coop = "grun.coop",
 }
 
 package.loaded["grun"] = setmetatable(grun, {

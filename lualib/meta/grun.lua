@@ -276,6 +276,7 @@ grun.wait_readable = require("grun.core.net").wait_readable
 grun.wait_writable = require("grun.core.net").wait_writable
 grun.server = require("grun.server").server
 grun.servers = require("grun.server").servers
+grun.coop = require("grun.coop").coop
 
 -- ---- grun.core: for grun's own modules. A green is a handle's first slot. ----
 

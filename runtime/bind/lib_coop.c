@@ -2,7 +2,12 @@
 /* The cooperative libc for Lua: figures, a way around it, and a way for the FFI into it. */
 #include "bind/lib_coop.h"
 
+#include <errno.h>
 #include <lauxlib.h>
+#include <limits.h>
+#include <math.h>
+#include <poll.h>
+#include <string.h>
 
 #include "posix/coop.h"
 
@@ -94,10 +99,48 @@ static int l_coop_wrap(lua_State *L)
 	return 1;
 }
 
+/* ---- poll, for socket.select ---- */
+
+static struct pollfd *to_poll(lua_State *L, int n)
+{
+	struct pollfd *fds = lua_newuserdata(L, (size_t)(n > 0 ? n : 1) * sizeof(*fds));
+
+	for (int i = 0; i < n; i++) {
+		lua_rawgeti(L, 1, i + 1);
+		lua_rawgeti(L, 2, i + 1);
+		fds[i].fd = (int)lua_tointeger(L, -2);
+		fds[i].events = lua_tostring(L, -1)[0] == 'r' ? POLLIN : POLLOUT;
+		fds[i].revents = 0;
+		lua_pop(L, 2);
+	}
+	return fds;
+}
+
+/* poll(fds, events, seconds) -> list of booleans; nil, message. events: "r" or "w" for each; below 0: for ever. Parks. */
+static int l_coop_poll(lua_State *L)
+{
+	int n = (int)lua_objlen(L, 1);
+	double ms = ceil(luaL_checknumber(L, 3) * 1000);
+	struct pollfd *fds = to_poll(L, n);
+
+	if (gr_coop_poll(fds, (nfds_t)n, ms < 0 ? -1 : ms < INT_MAX ? (int)ms : INT_MAX) < 0) {
+		lua_pushnil(L);
+		lua_pushstring(L, strerror(errno));
+		return 2;
+	}
+	lua_createtable(L, n, 0);
+	for (int i = 0; i < n; i++) {
+		lua_pushboolean(L, fds[i].revents != 0);
+		lua_rawseti(L, -2, i + 1);
+	}
+	return 1;
+}
+
 static const luaL_Reg functions[] = {
 	{"stats", l_coop_stats},
 	{"original", l_coop_original},
 	{"wrap", l_coop_wrap},
+	{"poll", l_coop_poll},
 	{NULL, NULL},
 };
 

@@ -27,6 +27,13 @@
 
 struct gr_lua gr_lua;
 
+/* libluajit's functions that ours stand in front of. */
+static struct {
+	void (*call)(lua_State *, int, int);
+	int (*pcall)(lua_State *, int, int, int);
+	int (*resume)(lua_State *, int);
+} luajit;
+
 /* ---- The wrapper around every C function ----
  *
  * When a C function leaves by an error after another lua_State ran below it (a switch of stacks, or a lua_resume of its
@@ -158,15 +165,77 @@ static bool site(char *text, size_t size)
 
 static void on_fork(void)
 {
+	gr_lua.forked = true;
 	gr_lua.nopark = "in a forked process";
 }
 
-/* ---- Places where nothing may wait: debug hooks and jit.attach handlers ---- */
+/* ---- Lua entered on another thread's lua_State ----
+ *
+ * A module that keeps the lua_State of its luaopen function (luv does) calls back there, on the stack of whoever runs. If that
+ * parked, two stacks would use one lua_State. */
 
 static void restore_nopark(const char **saved)
 {
-	gr_lua.nopark = *saved;
+	if (!gr_lua.forked)
+		gr_lua.nopark = *saved;
 }
+
+static bool is_foreign(lua_State *L)
+{
+	const struct gr_green *self = gr_current;
+
+	if (!gr_coop_on || L == self->wait_user || L == self->user || !gr_on_green())
+		return false;
+	return L == gr_lua.main || gr_thread_owns(L);
+}
+
+static const char foreign[] = "on the lua_State of another thread";
+
+static void call_foreign(lua_State *L, int nargs, int nresults)
+{
+	const char *saved __attribute__((cleanup(restore_nopark))) = gr_lua.nopark;
+
+	gr_lua.nopark = foreign;
+	luajit.call(L, nargs, nresults);
+}
+
+static int pcall_foreign(lua_State *L, int nargs, int nresults, int errfunc)
+{
+	const char *saved __attribute__((cleanup(restore_nopark))) = gr_lua.nopark;
+
+	gr_lua.nopark = foreign;
+	return luajit.pcall(L, nargs, nresults, errfunc);
+}
+
+static int resume_foreign(lua_State *L, int nargs)
+{
+	const char *saved __attribute__((cleanup(restore_nopark))) = gr_lua.nopark;
+
+	gr_lua.nopark = foreign;
+	return luajit.resume(L, nargs);
+}
+
+void lua_call(lua_State *L, int nargs, int nresults)
+{
+	if (__builtin_expect(is_foreign(L), 0))
+		call_foreign(L, nargs, nresults);
+	else
+		luajit.call(L, nargs, nresults);
+}
+
+int lua_pcall(lua_State *L, int nargs, int nresults, int errfunc)
+{
+	if (__builtin_expect(is_foreign(L), 0))
+		return pcall_foreign(L, nargs, nresults, errfunc);
+	return luajit.pcall(L, nargs, nresults, errfunc);
+}
+
+int lua_resume(lua_State *L, int nargs)
+{
+	return __builtin_expect(is_foreign(L), 0) ? resume_foreign(L, nargs) : luajit.resume(L, nargs);
+}
+
+/* ---- Places where nothing may wait: debug hooks and jit.attach handlers ---- */
 
 static lua_Hook user_hook;
 
@@ -338,6 +407,20 @@ static void set_module(lua_State *L, const char *name)
 	lua_setfield(L, -2, name);
 }
 
+/* Modules that are repaired when a script loads them; see lualib/grun/coop.lua. */
+static const char *const repaired[] = {"cqueues", "socket.core", NULL};
+
+static int l_load_repaired(lua_State *L)
+{
+	lua_getglobal(L, "require");
+	lua_pushliteral(L, "grun.coop");
+	lua_call(L, 1, 1);
+	lua_getfield(L, -1, "load");
+	lua_pushvalue(L, 1);
+	lua_call(L, 1, 1);
+	return 1;
+}
+
 static void set_modules(lua_State *L)
 {
 	lua_getglobal(L, "package");
@@ -354,6 +437,10 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.edit");
 	lua_pushcfunction(L, luaopen_grun_core_coop);
 	set_module(L, "grun.core.coop");
+	for (int i = 0; repaired[i]; i++) {
+		lua_pushcfunction(L, l_load_repaired);
+		lua_setfield(L, -2, repaired[i]);
+	}
 	lua_pop(L, 2);
 }
 
@@ -446,8 +533,12 @@ static int l_setup(lua_State *L)
 
 lua_State *gr_state_new(bool environment)
 {
-	lua_State *L = luaL_newstate();
+	lua_State *L;
 
+	luajit.call = (void (*)(lua_State *, int, int))dlsym(RTLD_NEXT, "lua_call");
+	luajit.pcall = (int (*)(lua_State *, int, int, int))dlsym(RTLD_NEXT, "lua_pcall");
+	luajit.resume = (int (*)(lua_State *, int))dlsym(RTLD_NEXT, "lua_resume");
+	L = luaL_newstate();
 	if (L == NULL)
 		return NULL;
 	memset(&gr_lua, 0, sizeof(gr_lua));

@@ -24,6 +24,7 @@ struct gr_lua {
 	const char *nopark;                          /* why nothing may wait now, or NULL */
 	int (*gc)(lua_State *L, int what, int data); /* libluajit's lua_gc, which ours stands in front of */
 	bool ffi_loaded;
+	bool forked;     /* this is a child that a C module forked: nothing waits ever again */
 };
 
 extern struct gr_lua gr_lua;

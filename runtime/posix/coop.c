@@ -74,12 +74,11 @@ static void describe(char *text, size_t size, const void *caller)
 
 	if (gr_on_green() && gr_coop.site && gr_coop.site(text, size))
 		return;
-	if (!dladdr(caller, &info) || info.dli_fname == NULL) {
-		snprintf(text, size, "compiled FFI call");
-		return;
-	}
+	if (!dladdr(caller, &info) || info.dli_fname == NULL)
+		info.dli_fname = "libluajit"; /* code that it has compiled */
 	name = strrchr(info.dli_fname, '/');
-	snprintf(text, size, "%s", name ? name + 1 : info.dli_fname);
+	name = name ? name + 1 : info.dli_fname;
+	snprintf(text, size, "%s", strncmp(name, "libluajit", 9) == 0 ? "FFI call" : name);
 }
 
 static struct gr_coop_site *site_of(enum gr_call call, const void *caller)

@@ -132,4 +132,7 @@ enum gr_coop_then {
 /* Waits after an EAGAIN, unless the descriptor is non-blocking: then that is the answer. */
 enum gr_coop_then gr_coop_again(struct gr_coop_op *op);
 
+/* poll(2) as libraries see it, for the binding. */
+int gr_coop_poll(struct pollfd *fds, nfds_t n, int timeout);
+
 #endif

@@ -99,15 +99,10 @@ static bool any_holds(void)
 	return recent.lock || holds.used;
 }
 
-static void note_hold(const void *lock, bool shared)
+static void note_further_hold(const void *lock, bool shared)
 {
-	struct hold *hold, added = {lock, gr_current, 1, shared};
+	struct hold added = {lock, gr_current, 1, shared}, *hold = find(lock, gr_current);
 
-	if (!any_holds()) {
-		recent = added;
-		return;
-	}
-	hold = find(lock, gr_current);
 	if (hold) {
 		hold->depth++;
 		return;
@@ -118,6 +113,18 @@ static void note_hold(const void *lock, bool shared)
 		return; /* out of memory: this one is not known */
 	holds.used++;
 	put(&added);
+}
+
+static inline void note_hold(const void *lock, bool shared)
+{
+	if (__builtin_expect(any_holds(), 0)) {
+		note_further_hold(lock, shared);
+		return;
+	}
+	recent.lock = lock;
+	recent.owner = gr_current;
+	recent.depth = 1;
+	recent.shared = shared;
 }
 
 /* Closes the gap, so that probing still finds what stands behind it. */
@@ -147,7 +154,7 @@ static void wake_waiters(const void *lock)
 }
 
 /* A lock may be given back by another thread than took it, as far as pthreads can tell. */
-static void note_release(const void *lock)
+static void note_other_release(const void *lock)
 {
 	struct hold *hold = find(lock, gr_current);
 
@@ -158,6 +165,14 @@ static void note_release(const void *lock)
 	remove_hold(hold);
 	if (__builtin_expect(waiters != NULL, 0))
 		wake_waiters(lock);
+}
+
+static inline void note_release(const void *lock)
+{
+	if (__builtin_expect(recent.lock == lock && recent.depth == 1 && recent.owner == gr_current && !waiters, 1))
+		recent.lock = NULL;
+	else
+		note_other_release(lock);
 }
 
 /* ---- Waiting for another green thread ---- */

@@ -120,6 +120,11 @@ int poll(struct pollfd *fds, nfds_t n, int timeout)
 	return do_poll(fds, n, timeout, __builtin_return_address(0));
 }
 
+int gr_coop_poll(struct pollfd *fds, nfds_t n, int timeout)
+{
+	return poll(fds, n, timeout);
+}
+
 static int block_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
 		       const void *caller)
 {
