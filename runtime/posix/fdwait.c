@@ -5,6 +5,7 @@
 #include "posix/fdwait.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -12,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/hub.h"
 #include "core/log.h"
 #include "core/wait.h"
 
@@ -112,14 +114,51 @@ void gr_fdwait_closing(int fd)
 	}
 }
 
+/* ---- Descriptors for the loop ----
+ *
+ * libev tells the kernel of its watchers when it is polled next, and takes a bad descriptor there for an error of the program
+ * (it aborts). So those that changed are looked at right before. */
+
+static struct {
+	int *fds;
+	int n, room;
+} changed;
+
+static void check_changed(void)
+{
+	for (int i = 0; i < changed.n; i++)
+		if (fcntl(changed.fds[i], F_GETFD) < 0)
+			gr_fdwait_closing(changed.fds[i]);
+	changed.n = 0;
+}
+
+static int note_change(int fd)
+{
+	if (changed.n == changed.room) {
+		int room = changed.room ? changed.room * 2 : 64;
+		int *fds = realloc(changed.fds, (size_t)room * sizeof(*fds));
+
+		if (fds == NULL)
+			return -ENOMEM;
+		changed.fds = fds;
+		changed.room = room;
+	}
+	changed.fds[changed.n++] = fd;
+	gr_hub.on_poll = check_changed;
+	return 0;
+}
+
 /* ---- Sets ---- */
 
-static void watch(struct set *set, int fd, int events)
+static int watch(struct set *set, int fd, int events)
 {
-	struct gr_io *io = &set->io[set->nio++];
+	struct gr_io *io = &set->io[set->nio];
 
+	if (note_change(fd) < 0)
+		return -ENOMEM;
+	set->nio++;
 	gr_io_init(io, fd, events);
-	gr_io_subscribe(io);
+	return gr_io_subscribe(io);
 }
 
 static bool is_simple(const struct set *set)
@@ -160,8 +199,7 @@ static int watch_through_epoll(struct set *set)
 		if (errno != EEXIST || epoll_ctl(set->epoll, EPOLL_CTL_MOD, m->fd, &event) < 0)
 			return -errno;
 	}
-	watch(set, set->epoll, EV_READ);
-	return 0;
+	return watch(set, set->epoll, EV_READ);
 }
 
 static int watch_all(struct set *set)
@@ -170,9 +208,11 @@ static int watch_all(struct set *set)
 		return watch_through_epoll(set);
 	for (nfds_t i = 0; i < set->n; i++) {
 		short events = set->members[i].events;
+		int rc = watch(set, set->members[i].fd,
+			       (events & READS ? EV_READ : 0) | (events & WRITES ? EV_WRITE : 0));
 
-		watch(set, set->members[i].fd,
-		      (events & READS ? EV_READ : 0) | (events & WRITES ? EV_WRITE : 0));
+		if (rc < 0)
+			return rc;
 	}
 	return 0;
 }
@@ -183,8 +223,12 @@ static void delete_set(struct set *set)
 		gr_io_unsubscribe(&set->io[i]);
 		gr_io_disarm(&set->io[i]);
 	}
-	for (nfds_t i = 0; i < set->n; i++)
+	/* The kernel has to be told of what the others still want. */
+	for (nfds_t i = 0; i < set->n; i++) {
 		delist(&set->members[i]);
+		if (registry.heads[set->members[i].fd])
+			note_change(set->members[i].fd);
+	}
 	if (set->epoll >= 0)
 		close(set->epoll);
 	free(set);
