@@ -87,7 +87,7 @@ int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
 {
 	const void *caller = __builtin_return_address(0);
 	pid_t pid = type == P_PID && !(options & (WSTOPPED | WCONTINUED)) ? (pid_t)id : -1;
-	siginfo_t own, *out = info ? info : &own;
+	siginfo_t own = {0}, *out = info ? info : &own;
 	double pause = 0;
 	int rc;
 

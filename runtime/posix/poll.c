@@ -235,7 +235,7 @@ static void store_left(struct timeval *t, double until)
 static int block_select(const struct sets *s, double until, const void *caller)
 {
 	double since = gr_coop_block();
-	struct timeval t, *timeout = until < INFINITY ? &t : NULL;
+	struct timeval t = {0}, *timeout = until < INFINITY ? &t : NULL;
 	int r;
 
 	if (timeout)
@@ -344,6 +344,9 @@ static int epoll_until(int fd, struct epoll_event *events, int n, double until, 
 	for (;;) {
 		int rc = wait_once(&w, &p, 1), count;
 
+		/* For the wrapper around the C function: this is none of the refusals that are counted. */
+		if (w.stubborn && gr_current->refused == 0 && gr_check() < 0)
+			gr_current->refused = 1;
 		if (rc < 0 && rc != GR_TIMEOUT)
 			return gr_coop_fail(w.call, rc);
 		count = gr_next.epoll_wait(fd, events, n, 0);

@@ -206,7 +206,7 @@ static int l_recvmmsg(lua_State *L)
 {
 	struct mmsghdr msgs[8] = {0};
 	struct iovec iov[8];
-	char buf[8][100];
+	char buf[8][100] = {{0}};
 	int n;
 
 	for (int i = 0; i < 8; i++) {
