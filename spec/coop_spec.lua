@@ -226,9 +226,8 @@ describe("writing", function()
   case("keeps short lines of several writers whole", function()
     local a, b = pipe()
     local line = ("x"):rep(99)
-    local writers = {}
     for i = 1, 4 do
-      writers[i] = helper.spawn(function()
+      helper.spawn(function()
         for _ = 1, 1000 do
           assert(c.write(b, i .. line .. "\n"))
         end

@@ -11,8 +11,9 @@ local M = {}
 local coop = {}
 M.coop = coop
 
---- What the cooperative libc has done so far: { enabled =, calls = { [name] = { parked =, blocked =,
---- seconds =, refused =, foreign = } }, sites = { { where =, call =, count =, seconds = }, ... } }.
+--- What the cooperative libc has done so far: { enabled =, calls = { [name] = { parked =,
+--- blocked =, seconds =, refused =, foreign = } }, sites = { { where =, call =, count =,
+--- seconds = }, ... } }.
 --- parked counts waits of a thread; blocked the calls that made all of them wait because parking
 --- was not possible there, seconds how long; refused those that failed because the thread was
 --- cancelled; foreign those from other OS threads, which go straight to the kernel. sites says

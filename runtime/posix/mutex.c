@@ -239,14 +239,25 @@ static bool is_taken(const void *lock, bool reading)
 
 /* ---- Mutexes ---- */
 
+/* A mutex whose memory was given up while it was locked, and serves again: glibc has 0 there when nobody holds it. */
+static void drop_stale(const pthread_mutex_t *m)
+{
+	struct hold *h;
+
+	while ((h = in_the_way(m, false)) != NULL && m->__data.__lock == 0)
+		remove_hold(h);
+}
+
 int pthread_mutex_lock(pthread_mutex_t *m)
 {
 	int rc;
 
 	if (!gr_coop_on)
 		return gr_next.mutex_lock(m);
-	if (__builtin_expect(any_holds(), 0))
+	if (__builtin_expect(any_holds(), 0)) {
+		drop_stale(m);
 		wait_for_holders(m, false);
+	}
 	rc = gr_next.mutex_lock(m);
 	if (rc == 0 || rc == EOWNERDEAD)
 		note_hold(m, false);
@@ -259,6 +270,7 @@ int pthread_mutex_trylock(pthread_mutex_t *m)
 
 	if (!gr_coop_on)
 		return gr_next.mutex_trylock(m);
+	drop_stale(m);
 	if (is_taken(m, false))
 		return EBUSY;
 	rc = gr_next.mutex_trylock(m);

@@ -484,8 +484,8 @@ static int l_many_locked(lua_State *L)
 	}
 	usleep((useconds_t)(luaL_checknumber(L, 2) * 1e6));
 	for (int i = 0; i < n; i++) {
-		pthread_mutex_unlock(&m[i * 7 % n]);
-		pthread_mutex_unlock(&m[i * 7 % n]);
+		pthread_mutex_unlock(&m[i * 11 % n]);
+		pthread_mutex_unlock(&m[i * 11 % n]);
 	}
 	free(m);
 	return 0;
@@ -558,10 +558,11 @@ static void *work(void *data)
 /* thread(fd [, mutex]): reads a byte, sleeps, writes the next one; holds the mutex meanwhile */
 static int l_thread(lua_State *L)
 {
+	pthread_mutex_t *mutex = lua_touserdata(L, 2);
 	struct job *job = lua_newuserdata(L, sizeof(*job));
 
 	job->fd = opt(L, 1);
-	job->mutex = lua_touserdata(L, 2);
+	job->mutex = mutex;
 	pthread_create(&job->thread, NULL, work, job);
 	return 1;
 }

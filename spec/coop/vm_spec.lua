@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Where libc's calls may park below LuaJIT, and where they must not: each in a child process, in every way of compiling.
+-- Where libc's calls may park below LuaJIT, and where they must not: each in a child process, in every
+-- way of compiling.
 
 local coop = require("spec.coop.helper")
 
