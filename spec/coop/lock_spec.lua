@@ -35,7 +35,7 @@ describe("a mutex", function()
 
   it("cannot be refused to a cancelled thread", function()
     local m = c.mutex()
-    local holder = helper.spawn(c.locked, m, 0.03)
+    local holder = helper.spawn(c.locked, m, 0.2)
     grun.sleep(0.005)
     local done
     local t = helper.spawn(function()
