@@ -108,8 +108,8 @@ describe("lualib/meta/grun.lua", function()
     end
     assert.same(names(there), names(of_grun))
     for name, declared in pairs(of_grun) do
-      local kind = type(grun[name])
-      assert.is_true(kind == "function" or (declared.taken and kind == "table"), name)
+      local module = text:find("\ngrun." .. name .. ' = require("grun.' .. name .. '")', 1, true)
+      assert.equal(declared.taken and module and "table" or "function", type(grun[name]), name)
     end
   end)
 
@@ -150,6 +150,25 @@ describe("lualib/meta/grun.lua", function()
     for name, module, field in text:gmatch('\ngrun%.([%w_]+) = require%("([%w_.]+)"%)%.([%w_]+)') do
       assert.equal(require(module)[field], grun[name], name)
     end
+  end)
+end)
+
+describe("lualib/meta/dns.lua", function()
+  local declared = declarations(read("lualib/meta/dns.lua"), "M.")
+
+  it("declares every function of grun.core.dns and no other", function()
+    assert.same(names(functions(require("grun.core.dns"))), names(declared))
+    check_documentation(declared)
+  end)
+
+  it("declares all that grun.dns has", function()
+    local dns = require("grun.dns")
+    for name, value in pairs(dns) do
+      if name ~= "message" then
+        assert.equal(require("grun.core.dns")[name], value, name)
+      end
+    end
+    assert.same({ "pack", "parse" }, names(dns.message))
   end)
 end)
 

@@ -23,7 +23,7 @@ local grun = {
   is_cancel = scope.is_cancel,
 }
 
--- Name of a function -> the module it comes from.
+-- Name of a function -> the module it comes from; name of a module's table -> that module.
 local later = {
   wait = "grun.wait",
   iwait = "grun.wait",
@@ -49,6 +49,8 @@ local later = {
   pair = "grun.socket",
   wait_readable = "grun.socket",
   wait_writable = "grun.socket",
+  resolve = "grun.dns",
+  dns = "grun.dns",
   server = "grun.server",
   servers = "grun.server",
   coop = "grun.coop",
@@ -60,7 +62,8 @@ package.loaded["grun"] = setmetatable(grun, {
     if not module then
       return nil
     end
-    local value = require(module)[key]
+    local loaded = require(module)
+    local value = loaded[key] or loaded
     rawset(self, key, value)
     return value
   end,

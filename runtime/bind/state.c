@@ -14,6 +14,7 @@
 #include <unwind.h>
 
 #include "bind/lib_coop.h"
+#include "bind/lib_dns.h"
 #include "bind/lib_edit.h"
 #include "bind/lib_net.h"
 #include "bind/lib_thread.h"
@@ -120,6 +121,9 @@ static _Unwind_Reason_Code look_at_frame(struct _Unwind_Context *context, void *
 	}
 	if (_dl_find_object(pc, &object) != 0)
 		return _URC_END_OF_STACK;
+	/* Ours, between gr_coop_call_ffi and libluajit's. */
+	if (walk->inside && function == (uintptr_t)lua_call)
+		return _URC_NO_REASON;
 	if (object.dlfo_map_start == luajit_text.dlfo_map_start)
 		walk->inside = true;
 	else if (walk->inside)
@@ -433,6 +437,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core");
 	lua_pushcfunction(L, luaopen_grun_core_net);
 	set_module(L, "grun.core.net");
+	lua_pushcfunction(L, luaopen_grun_core_dns);
+	set_module(L, "grun.core.dns");
 	lua_pushcfunction(L, luaopen_grun_core_edit);
 	set_module(L, "grun.core.edit");
 	lua_pushcfunction(L, luaopen_grun_core_coop);

@@ -22,6 +22,15 @@ static const struct entry table[] = {
 	{GR_NOT_FOUND, "ENOTFOUND", "host not found"},
 	{GR_LIMIT, "limit", "no further thread can be created"},
 	{GR_MISUSE, "misuse", "cannot wait here"},
+	{GR_PROTOCOL, "protocol", "malformed message"},
+	{GR_BAD_NAME, "EBADNAME", "bad host name"},
+	{GR_NO_DATA, "ENODATA", "no such record of that host"},
+	{GR_NOT_LOCAL, "ENOTFOUND", "host not found (DNS is not asked here)"},
+	{GR_FORM_ERROR, "EFORMERR", "DNS server did not understand the question"},
+	{GR_SERVER_FAILURE, "ESERVFAIL", "DNS server failure"},
+	{GR_NOT_IMPLEMENTED, "ENOTIMP", "DNS server does not answer such questions"},
+	{GR_REFUSED, "EREFUSED", "DNS server refused to answer"},
+	{GR_BAD_RESPONSE, "EBADRESP", "bad answer from the DNS server"},
 };
 
 static const struct entry *find(int rc)

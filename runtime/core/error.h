@@ -15,6 +15,15 @@ enum gr_error {
 	GR_NOT_FOUND,        /* a host name that does not resolve */
 	GR_LIMIT,            /* no further thread can be created */
 	GR_MISUSE,           /* a wait where waiting is not possible */
+	GR_PROTOCOL,         /* a message that cannot be parsed */
+	GR_BAD_NAME,         /* a host name that cannot exist */
+	GR_NO_DATA,          /* the name exists, but not with the type asked for */
+	GR_NOT_LOCAL,        /* a host name that only DNS may know, where DNS is not asked */
+	GR_FORM_ERROR,       /* DNS servers: cannot understand the question */
+	GR_SERVER_FAILURE,   /* … failed */
+	GR_NOT_IMPLEMENTED,  /* … do not answer such questions */
+	GR_REFUSED,          /* … do not answer us */
+	GR_BAD_RESPONSE,     /* … gave an answer that makes no sense */
 };
 
 /* The message for people. "timeout" and "closed" are exactly these words. Static or thread-local text, never NULL. */

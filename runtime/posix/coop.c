@@ -30,7 +30,7 @@ const char *const gr_coop_names[GR_CALLS] = {
 	[GR_CALL_SEND] = "send",       [GR_CALL_SENDFILE] = "sendfile", [GR_CALL_CONNECT] = "connect",
 	[GR_CALL_ACCEPT] = "accept",   [GR_CALL_POLL] = "poll",       [GR_CALL_SELECT] = "select",
 	[GR_CALL_EPOLL] = "epoll_wait", [GR_CALL_SLEEP] = "sleep",     [GR_CALL_WAITPID] = "waitpid",
-	[GR_CALL_FLOCK] = "flock",     [GR_CALL_LOCK] = "lock",
+	[GR_CALL_FLOCK] = "flock",     [GR_CALL_LOCK] = "lock",       [GR_CALL_RESOLVE] = "getaddrinfo",
 };
 
 /* ---- On and off ---- */

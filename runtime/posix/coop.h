@@ -28,6 +28,7 @@ enum gr_call {
 	GR_CALL_WAITPID,
 	GR_CALL_FLOCK,
 	GR_CALL_LOCK,
+	GR_CALL_RESOLVE,
 	GR_CALLS
 };
 

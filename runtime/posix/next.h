@@ -3,6 +3,7 @@
 #ifndef GR_POSIX_NEXT_H
 #define GR_POSIX_NEXT_H
 
+#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/epoll.h>
@@ -48,6 +49,12 @@ struct gr_next {
 	int (*waitid)(idtype_t, id_t, siginfo_t *, int);
 	int (*flock)(int, int);
 	int (*lockf)(int, int, off_t);
+	int (*getaddrinfo)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+	int (*getnameinfo)(const struct sockaddr *, socklen_t, char *, socklen_t, char *, socklen_t, int);
+	struct hostent *(*gethostbyname2)(const char *, int);
+	int (*gethostbyname2_r)(const char *, int, struct hostent *, char *, size_t, struct hostent **, int *);
+	struct hostent *(*gethostbyaddr)(const void *, socklen_t, int);
+	int (*gethostbyaddr_r)(const void *, socklen_t, int, struct hostent *, char *, size_t, struct hostent **, int *);
 	int (*mutex_lock)(pthread_mutex_t *);
 	int (*mutex_trylock)(pthread_mutex_t *);
 	int (*mutex_unlock)(pthread_mutex_t *);

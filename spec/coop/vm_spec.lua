@@ -80,10 +80,10 @@ describe("a call of the FFI", function()
         end
       end)
     end
-    print(during(function() for i = 1, 20 do threads[i]:get() end end) > 5)
+    print(during(function() for i = 1, 20 do threads[i]:get() end end) > 1)
     print(n, grun.coop.stats().calls.sleep.blocked)
     local pointer = ffi.cast("int (*)(unsigned)", ffi.C.usleep)
-    print(during(function() grun.coop.wrap(pointer)(20000) end) > 5)
+    print(during(function() grun.coop.wrap(pointer)(20000) end) > 1)
     local t = grun.spawn(function() usleep(5000000) end)
     grun.sleep(0.01)
     t:cancel()
