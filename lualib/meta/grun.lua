@@ -278,7 +278,7 @@ grun.resolve = require("grun.core.dns").resolve
 grun.dns = require("grun.dns")
 grun.server = require("grun.server").server
 grun.servers = require("grun.server").servers
-grun.coop = require("grun.coop").coop
+grun.coop = require("grun.coop")
 
 -- ---- grun.core: for grun's own modules. A green is a handle's first slot. ----
 

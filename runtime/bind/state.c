@@ -411,13 +411,13 @@ static void set_module(lua_State *L, const char *name)
 	lua_setfield(L, -2, name);
 }
 
-/* Modules that are repaired when a script loads them; see lualib/grun/coop.lua. */
+/* Modules that are repaired when a script loads them; see lualib/grun/repair.lua. */
 static const char *const repaired[] = {"cqueues", "socket.core", NULL};
 
 static int l_load_repaired(lua_State *L)
 {
 	lua_getglobal(L, "require");
-	lua_pushliteral(L, "grun.coop");
+	lua_pushliteral(L, "grun.repair");
 	lua_call(L, 1, 1);
 	lua_getfield(L, -1, "load");
 	lua_pushvalue(L, 1);

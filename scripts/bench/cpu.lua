@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Work that needs nothing but the processor, for a comparison with luajit: numbers, tables, strings,
--- callbacks from C, coroutines. Prints ms=..., the best of several runs.
+-- Work that needs nothing but the processor, for a comparison with luajit: numbers, tables,
+-- strings, callbacks from C, coroutines. Prints ms=..., the best of several runs.
 
 local function work()
   local sum, t = 0, {}
