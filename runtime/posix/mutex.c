@@ -248,17 +248,29 @@ static void drop_stale(const pthread_mutex_t *m)
 		remove_hold(h);
 }
 
+/* While some green thread holds a lock. An OS thread that holds this one may be waiting for that lock, so the loop must go
+ * on until it is free. */
+static int lock_among_holders(pthread_mutex_t *m)
+{
+	int rc;
+
+	drop_stale(m);
+	wait_for_holders(m, false);
+	while ((rc = gr_next.mutex_trylock(m)) == EBUSY) {
+		if (!gr_on_green() || find(m, gr_current) || !gr_coop_may_park())
+			return gr_next.mutex_lock(m);
+		gr_wait_stubborn(gr_until(0.0005), "lock");
+	}
+	return rc;
+}
+
 int pthread_mutex_lock(pthread_mutex_t *m)
 {
 	int rc;
 
 	if (!gr_coop_on)
 		return gr_next.mutex_lock(m);
-	if (__builtin_expect(any_holds(), 0)) {
-		drop_stale(m);
-		wait_for_holders(m, false);
-	}
-	rc = gr_next.mutex_lock(m);
+	rc = __builtin_expect(any_holds(), 0) ? lock_among_holders(m) : gr_next.mutex_lock(m);
 	if (rc == 0 || rc == EOWNERDEAD)
 		note_hold(m, false);
 	return rc;

@@ -575,6 +575,33 @@ static int l_join(lua_State *L)
 	return 0;
 }
 
+static pthread_mutex_t *crossed[2];
+
+static void *cross(void *data)
+{
+	pthread_mutex_lock(crossed[1]);
+	usleep(20000);
+	pthread_mutex_lock(crossed[0]);
+	pthread_mutex_unlock(crossed[0]);
+	pthread_mutex_unlock(crossed[1]);
+	return data;
+}
+
+/* crossed(first, second): holds the first, sleeps; an OS thread holds the second meanwhile and waits for the first */
+static int l_crossed(lua_State *L)
+{
+	pthread_t thread;
+
+	crossed[0] = lua_touserdata(L, 1);
+	crossed[1] = lua_touserdata(L, 2);
+	pthread_mutex_lock(crossed[0]);
+	pthread_create(&thread, NULL, cross, NULL);
+	usleep(60000);
+	pthread_mutex_unlock(crossed[0]);
+	pthread_join(thread, NULL);
+	return 0;
+}
+
 /* ---- Lua from C ---- */
 
 static lua_State *kept;
@@ -669,6 +696,7 @@ static const luaL_Reg functions[] = {
 	{"once", l_once},
 	{"thread", l_thread},
 	{"join", l_join},
+	{"crossed", l_crossed},
 	{"keep", l_keep},
 	{"back", l_back},
 	{"get", l_get},

@@ -55,6 +55,15 @@ describe("a mutex", function()
     assert.is_true(seconds < 1)
   end)
 
+  it("of an OS thread that waits for a lock of a green one is no deadlock", function()
+    local first, second = c.mutex(), c.mutex()
+    local holder = helper.spawn(c.crossed, first, second)
+    grun.sleep(0.03)
+    -- The OS thread has the second now and waits for the first.
+    assert.is_true(c.locked(second, 0))
+    holder:get()
+  end)
+
   it("of an OS thread is waited for plainly", function()
     local m = c.mutex()
     local a, b = c.pair()
