@@ -700,6 +700,19 @@ describe("grun.coop", function()
     assert.is_true(top.count >= 1 and top.seconds >= 0.015)
   end)
 
+  case("knows the place in a coroutine, too", function()
+    local line
+    coroutine.wrap(function()
+      line = debug.getinfo(1, "l").currentline + 1
+      c.poll({}, 5, "mask")
+    end)()
+    local found
+    for _, site in ipairs(grun.coop.stats().sites) do
+      found = found or site.where:find("coop_spec.lua:" .. line .. "$")
+    end
+    assert.truthy(found)
+  end)
+
   case("is switched off by --no-coop", function()
     local out = coop.child.run_text([[
       local c = require("cooplibc")

@@ -8,10 +8,8 @@
 #include <luajit.h>
 #include <lualib.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unwind.h>
 
 #include "bind/lib_coop.h"
 #include "bind/lib_dns.h"
@@ -20,20 +18,13 @@
 #include "bind/lib_thread.h"
 #include "bind/lualib.h"
 #include "bind/luautil.h"
+#include "bind/place.h"
 #include "core/green.h"
 #include "core/hub.h"
 #include "core/log.h"
 #include "core/wait.h"
-#include "posix/coop.h"
 
 struct gr_lua gr_lua;
-
-/* libluajit's functions that ours stand in front of. */
-static struct {
-	void (*call)(lua_State *, int, int);
-	int (*pcall)(lua_State *, int, int, int);
-	int (*resume)(lua_State *, int);
-} luajit;
 
 /* ---- The wrapper around every C function ----
  *
@@ -73,7 +64,7 @@ static int tell_refusal(lua_State *L, int n)
 }
 
 /* gr_current->wait_user is kept right because interposed calls of libc may park below any C function. */
-static int wrap(lua_State *L, lua_CFunction f)
+int gr_lua_wrap(lua_State *L, lua_CFunction f)
 {
 	struct gr_green *self = gr_current;
 	struct frame frame __attribute__((cleanup(leave))) = {L, self->wait_user, self->refused};
@@ -95,157 +86,19 @@ static int l_noop(lua_State *L)
 	return 0;
 }
 
-/* ---- Where an interposed call of libc may park ----
- *
- * Switching stacks below machine code that LuaJIT has compiled, or while it records a trace, corrupts the VM. Without the FFI
- * no C function but ours and wrapped ones is ever called. With it the C stack tells: a call may park if the wrapper's frame
- * comes before any of libluajit and of code that belongs to no file. */
+/* ---- Places where nothing may wait: debug hooks and jit.attach handlers ---- */
 
-struct walk {
-	bool inside;  /* in libluajit's frames, which only coop.wrap's function makes good */
-	bool may_park;
-};
-
-static struct dl_find_object luajit_text;
-
-static _Unwind_Reason_Code look_at_frame(struct _Unwind_Context *context, void *data)
-{
-	struct walk *walk = data;
-	uintptr_t function = _Unwind_GetRegionStart(context);
-	struct dl_find_object object;
-	void *pc = (void *)_Unwind_GetIP(context);
-
-	if (function == (walk->inside ? (uintptr_t)gr_coop_call_ffi : (uintptr_t)wrap)) {
-		walk->may_park = true;
-		return _URC_END_OF_STACK;
-	}
-	if (_dl_find_object(pc, &object) != 0)
-		return _URC_END_OF_STACK;
-	/* Ours, between gr_coop_call_ffi and libluajit's. */
-	if (walk->inside && function == (uintptr_t)lua_call)
-		return _URC_NO_REASON;
-	if (object.dlfo_map_start == luajit_text.dlfo_map_start)
-		walk->inside = true;
-	else if (walk->inside)
-		return _URC_END_OF_STACK;
-	return _URC_NO_REASON;
-}
-
-static bool below_wrapper(void)
-{
-	struct walk walk = {false, false};
-
-	if (luajit_text.dlfo_map_start == NULL && _dl_find_object((void *)lua_newthread, &luajit_text) != 0)
-		return false;
-	_Unwind_Backtrace(look_at_frame, &walk);
-	return walk.may_park;
-}
-
-static const char *refuse(void)
-{
-	if (gr_lua.nopark)
-		return gr_lua.nopark;
-	if (gr_lua.ffi_loaded && !below_wrapper())
-		return "in a call of the FFI";
-	return gr_lua_in_finalizer(gr_current->wait_user) ? "in a finalizer" : NULL;
-}
-
-/* The line of Lua that called the C function below which the current thread is. Nothing can be told on a trace. */
-static bool site(char *text, size_t size)
-{
-	lua_State *L = gr_current->wait_user;
-	lua_Debug ar;
-
-	if (gr_lua.ffi_loaded && !below_wrapper())
-		return false;
-	for (int level = 0; lua_getstack(L, level, &ar) && lua_getinfo(L, "Sl", &ar); level++) {
-		if (ar.currentline > 0) {
-			snprintf(text, size, "%s:%d", ar.short_src, ar.currentline);
-			return true;
-		}
-	}
-	return false;
-}
-
-static void on_fork(void)
-{
-	gr_lua.forked = true;
-	gr_lua.nopark = "in a forked process";
-}
-
-/* ---- Lua entered on another thread's lua_State ----
- *
- * A module that keeps the lua_State of its luaopen function (luv does) calls back there, on the stack of whoever runs. If that
- * parked, two stacks would use one lua_State. */
-
-static void restore_nopark(const char **saved)
+void gr_lua_restore_nopark(const char **saved)
 {
 	if (!gr_lua.forked)
 		gr_lua.nopark = *saved;
 }
 
-static bool is_foreign(lua_State *L)
-{
-	const struct gr_green *self = gr_current;
-
-	if (!gr_coop_on || L == self->wait_user || L == self->user || !gr_on_green())
-		return false;
-	return L == gr_lua.main || gr_thread_owns(L);
-}
-
-static const char foreign[] = "on the lua_State of another thread";
-
-static void call_foreign(lua_State *L, int nargs, int nresults)
-{
-	const char *saved __attribute__((cleanup(restore_nopark))) = gr_lua.nopark;
-
-	gr_lua.nopark = foreign;
-	luajit.call(L, nargs, nresults);
-}
-
-static int pcall_foreign(lua_State *L, int nargs, int nresults, int errfunc)
-{
-	const char *saved __attribute__((cleanup(restore_nopark))) = gr_lua.nopark;
-
-	gr_lua.nopark = foreign;
-	return luajit.pcall(L, nargs, nresults, errfunc);
-}
-
-static int resume_foreign(lua_State *L, int nargs)
-{
-	const char *saved __attribute__((cleanup(restore_nopark))) = gr_lua.nopark;
-
-	gr_lua.nopark = foreign;
-	return luajit.resume(L, nargs);
-}
-
-void lua_call(lua_State *L, int nargs, int nresults)
-{
-	if (__builtin_expect(is_foreign(L), 0))
-		call_foreign(L, nargs, nresults);
-	else
-		luajit.call(L, nargs, nresults);
-}
-
-int lua_pcall(lua_State *L, int nargs, int nresults, int errfunc)
-{
-	if (__builtin_expect(is_foreign(L), 0))
-		return pcall_foreign(L, nargs, nresults, errfunc);
-	return luajit.pcall(L, nargs, nresults, errfunc);
-}
-
-int lua_resume(lua_State *L, int nargs)
-{
-	return __builtin_expect(is_foreign(L), 0) ? resume_foreign(L, nargs) : luajit.resume(L, nargs);
-}
-
-/* ---- Places where nothing may wait: debug hooks and jit.attach handlers ---- */
-
 static lua_Hook user_hook;
 
 static void hook(lua_State *L, lua_Debug *ar)
 {
-	const char *saved __attribute__((cleanup(restore_nopark))) = gr_lua.nopark;
+	const char *saved __attribute__((cleanup(gr_lua_restore_nopark))) = gr_lua.nopark;
 
 	/* Hooks belong to the whole VM, so one that raises would break off what tells others of a thread's end. */
 	if (gr_current->user_flags & GR_THREAD_ENDING)
@@ -273,7 +126,7 @@ lua_Hook lua_gethook(lua_State *L)
 
 static int l_attached(lua_State *L)
 {
-	const char *saved __attribute__((cleanup(restore_nopark))) = gr_lua.nopark;
+	const char *saved __attribute__((cleanup(gr_lua_restore_nopark))) = gr_lua.nopark;
 
 	gr_lua.nopark = "in a jit.attach handler";
 	lua_pushvalue(L, lua_upvalueindex(1));
@@ -522,7 +375,7 @@ static int l_setup(lua_State *L)
 	gr_lua.traceback = function_ref(L, l_traceback);
 	gr_lua.hub = lua_newthread(L);
 	luaL_ref(L, LUA_REGISTRYINDEX);
-	lua_pushlightuserdata(L, (void *)wrap);
+	lua_pushlightuserdata(L, (void *)gr_lua_wrap);
 	luaJIT_setmode(L, -1, LUAJIT_MODE_WRAPCFUNC | LUAJIT_MODE_ON);
 	set_function(L, "coroutine", "running", l_running);
 	set_function(L, "os", "exit", l_exit);
@@ -541,9 +394,7 @@ lua_State *gr_state_new(bool environment)
 {
 	lua_State *L;
 
-	luajit.call = (void (*)(lua_State *, int, int))dlsym(RTLD_NEXT, "lua_call");
-	luajit.pcall = (int (*)(lua_State *, int, int, int))dlsym(RTLD_NEXT, "lua_pcall");
-	luajit.resume = (int (*)(lua_State *, int))dlsym(RTLD_NEXT, "lua_resume");
+	gr_place_init();
 	L = luaL_newstate();
 	if (L == NULL)
 		return NULL;
@@ -560,9 +411,6 @@ lua_State *gr_state_new(bool environment)
 	gr_hub.on_release = gr_thread_release;
 	gr_hub.spawn_site = gr_thread_site;
 	gr_hub.may_wait = gr_lua_may_wait;
-	gr_coop.refuse = refuse;
-	gr_coop.site = site;
-	gr_coop.on_fork = on_fork;
 	return L;
 }
 

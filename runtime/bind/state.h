@@ -36,4 +36,10 @@ lua_State *gr_state_new(bool environment);
 /* Closes it; nothing may wait any more. */
 void gr_state_close(void);
 
+/* The wrapper around every C function that LuaJIT calls, see state.c. */
+int gr_lua_wrap(lua_State *L, lua_CFunction f);
+
+/* For __attribute__((cleanup)) on a copy of gr_lua.nopark. */
+void gr_lua_restore_nopark(const char **saved);
+
 #endif
