@@ -100,7 +100,7 @@ static int make_list(const struct gr_host *host, bool mapped, const char *servic
 
 	for (int i = 0; i < host->n && rc == 0; i++)
 		rc = append(&host->addrs[i], mapped, service, hints, &list);
-	if (rc == 0 && hints && (hints->ai_flags & AI_CANONNAME)) {
+	if (rc == 0 && list && hints && (hints->ai_flags & AI_CANONNAME)) {
 		free(list->ai_canonname);
 		list->ai_canonname = strdup(host->canon);
 		rc = list->ai_canonname ? 0 : EAI_MEMORY;
