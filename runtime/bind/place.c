@@ -106,13 +106,17 @@ static void on_fork(void)
  * A module that keeps the lua_State of its luaopen function (luv does) calls back there, on the stack of whoever runs. If that
  * parked, two stacks would use one lua_State. */
 
-static bool is_foreign(lua_State *L)
+static bool is_other(lua_State *L)
 {
-	const struct gr_green *self = gr_current;
-
-	if (!gr_coop_on || L == self->wait_user || L == self->user || !gr_on_green())
+	if (!gr_coop_on || L == gr_current->user || !gr_on_green())
 		return false;
 	return L == gr_lua.main || gr_thread_owns(L);
+}
+
+/* Mostly the lua_State is that of the innermost C function. */
+static inline bool is_foreign(lua_State *L)
+{
+	return __builtin_expect(L != gr_current->wait_user, 0) && is_other(L);
 }
 
 static const char foreign[] = "on the lua_State of another thread";
@@ -143,7 +147,7 @@ static int resume_foreign(lua_State *L, int nargs)
 
 void lua_call(lua_State *L, int nargs, int nresults)
 {
-	if (__builtin_expect(is_foreign(L), 0))
+	if (is_foreign(L))
 		call_foreign(L, nargs, nresults);
 	else
 		luajit.call(L, nargs, nresults);
@@ -151,14 +155,14 @@ void lua_call(lua_State *L, int nargs, int nresults)
 
 int lua_pcall(lua_State *L, int nargs, int nresults, int errfunc)
 {
-	if (__builtin_expect(is_foreign(L), 0))
+	if (is_foreign(L))
 		return pcall_foreign(L, nargs, nresults, errfunc);
 	return luajit.pcall(L, nargs, nresults, errfunc);
 }
 
 int lua_resume(lua_State *L, int nargs)
 {
-	return __builtin_expect(is_foreign(L), 0) ? resume_foreign(L, nargs) : luajit.resume(L, nargs);
+	return is_foreign(L) ? resume_foreign(L, nargs) : luajit.resume(L, nargs);
 }
 
 void gr_place_init(void)
