@@ -354,6 +354,47 @@ describe("in a process of its own", function()
     assert.equal(0, status)
   end)
 
+  it("libcurl below the FFI asks in threads, through grun.coop.wrap", function()
+    local out, err, status = helper.run_script([[
+      local ffi, socket = require("ffi"), require("socket")
+      ffi.cdef("void *curl_easy_init(void); int curl_easy_setopt(void *, int, ...);" ..
+        "int curl_easy_perform(void *); void curl_easy_cleanup(void *);")
+      local curl = ffi.load("curl-gnutls.so.4")
+      local URL, NOBODY = 10002, 44
+      local server = assert(socket.bind("127.0.0.1", 0))
+      local _, port = server:getsockname()
+      grun.spawn(function()
+        while true do
+          local c = assert(server:accept())
+          grun.spawn(function()
+            repeat local line = c:receive() until not line or line == ""
+            socket.sleep(0.1)
+            c:send("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n")
+            c:close()
+          end)
+        end
+      end)
+      local perform = grun.coop.wrap(curl.curl_easy_perform)
+      local start, threads, sum = grun.now(), {}, 0
+      for i = 1, 10 do
+        threads[i] = grun.spawn(function()
+          local easy = curl.curl_easy_init()
+          curl.curl_easy_setopt(easy, URL, "http://127.0.0.1:" .. port .. "/")
+          curl.curl_easy_setopt(easy, NOBODY, ffi.cast("long", 1))
+          local code = perform(easy)
+          curl.curl_easy_cleanup(easy)
+          return code
+        end)
+      end
+      for i = 1, 10 do sum = sum + threads[i]:get() end
+      print(sum, grun.now() - start < 0.8, grun.coop.stats().calls.poll.blocked)
+      os.exit(0)
+    ]])
+    assert.equal("0\ttrue\t0\n", out)
+    assert.equal("", err)
+    assert.equal(0, status)
+  end)
+
   it("luv runs one loop beside other threads, and a cancel waits for its end", function()
     local out, err, status = helper.run_script([[
       local uv, socket = require("luv"), require("socket")
