@@ -136,9 +136,10 @@ static void add(struct gr_host *out, const struct gr_addr *addr)
 		out->addrs[out->n++] = *addr;
 }
 
-/* Keeps those of the family. */
-static int known(const struct gr_addr *addrs, int n, int family, struct gr_host *out)
+/* Keeps those of the family, which `name` has. */
+static int known(const char *name, const struct gr_addr *addrs, int n, int family, struct gr_host *out)
 {
+	snprintf(out->canon, sizeof(out->canon), "%s", name);
 	for (int i = 0; i < n; i++)
 		if (wanted(family, &addrs[i]))
 			add(out, &addrs[i]);
@@ -153,15 +154,14 @@ int gr_resolve_local(const char *name, int family, struct gr_host *out)
 
 	out->n = 0;
 	out->ttl = 0;
-	snprintf(out->canon, sizeof(out->canon), "%s", name);
 	n = gr_addr_literal(name, 0, &addrs[0]);
 	if (n != GR_BAD_ADDRESS)
-		return n < 0 ? n : known(addrs, 1, family, out);
+		return n < 0 ? n : known(name, addrs, 1, family, out);
 	if (within(name, "localhost"))
-		return known(addrs, gr_addr_resolve(&self, false, addrs, GR_ADDR_MAX), family, out);
+		return known(name, addrs, gr_addr_resolve(&self, false, addrs, GR_ADDR_MAX), family, out);
 	n = gr_hosts_lookup(&config.hosts, name, 0, addrs, GR_ADDR_MAX);
 	if (n > 0)
-		return known(addrs, n, family, out);
+		return known(name, addrs, n, family, out);
 	/* RFC 7686 and RFC 6761: not names of the DNS. */
 	return within(name, "onion") || within(name, "invalid") ? GR_NOT_FOUND : 0;
 }
@@ -279,7 +279,7 @@ static void collect(const struct gr_dns_answer *a, uint16_t type, const char *ow
 		add(out, &addr);
 	}
 	out->ttl = out->ttl == 0 || ttl < out->ttl ? ttl : out->ttl;
-	snprintf(out->canon, sizeof(out->canon), "%s", owner);
+	strcpy(out->canon, owner);
 }
 
 enum { PENDING = INT_MIN };
