@@ -209,6 +209,19 @@ describe("lualib/meta/dns.lua", function()
   end)
 end)
 
+describe("lualib/meta/zlib.lua", function()
+  it("declares every function and method of grun.core.zlib and no other", function()
+    local native = require("grun.core.zlib")
+    local there = { M = native, deflate = native.deflate(), inflate = native.inflate() }
+    for owner, object in pairs(there) do
+      local dot = object == native and "." or ":"
+      local declared = declarations(read("lualib/meta/zlib.lua"), owner .. dot)
+      assert.same(names(functions(getmetatable(object) or object)), names(declared))
+      check_documentation(declared)
+    end
+  end)
+end)
+
 describe("lualib/meta", function()
   it("holds files that compile and that editors know as declarations", function()
     local lfs = require("lfs")

@@ -25,6 +25,7 @@
 #include "bind/lib_thread.h"
 #include "bind/lib_tls.h"
 #include "bind/lib_watch.h"
+#include "bind/lib_zlib.h"
 #include "bind/lualib.h"
 #include "bind/luautil.h"
 #include "core/green.h"
@@ -282,6 +283,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.dns");
 	lua_pushcfunction(L, luaopen_grun_core_tls);
 	set_module(L, "grun.core.tls");
+	lua_pushcfunction(L, luaopen_grun_core_zlib);
+	set_module(L, "grun.core.zlib");
 	lua_pushcfunction(L, luaopen_grun_core_edit);
 	set_module(L, "grun.core.edit");
 	lua_pop(L, 2);
