@@ -15,6 +15,7 @@
 #include "bind/lib_dns.h"
 #include "bind/lib_edit.h"
 #include "bind/lib_fs.h"
+#include "bind/lib_httpc.h"
 #include "bind/lib_httpd.h"
 #include "bind/lib_io.h"
 #include "bind/lib_net.h"
@@ -265,6 +266,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core");
 	lua_pushcfunction(L, luaopen_grun_core_net);
 	set_module(L, "grun.core.net");
+	lua_pushcfunction(L, luaopen_grun_core_httpc);
+	set_module(L, "grun.core.httpc");
 	lua_pushcfunction(L, luaopen_grun_core_httpd);
 	set_module(L, "grun.core.httpd");
 	lua_pushcfunction(L, luaopen_grun_core_dgram);
