@@ -46,19 +46,15 @@ local function of_file(file)
   return { file = file, from = from, length = math.max(0, size - from) }
 end
 
--- nil, message, code when it cannot be read.
+-- nil, message, code when it cannot be read. Parks.
 local function of_path(path)
-  local file, message, code = io.open(path, "rb")
-  if not file then
+  local stat, message, code = require("grun.fs").stat(path)
+  if not stat then
     return nil, message, code
+  elseif stat.type ~= "file" then
+    return nil, path .. ": not a regular file", stat.type == "directory" and "EISDIR" or "EINVAL"
   end
-  local size
-  size, message = file:seek("end")
-  file:close()
-  if not size or size == math.huge or size >= 2 ^ 62 then
-    return nil, path .. ": " .. (message or "not a regular file"), "EISDIR"
-  end
-  return { path = path, length = size }
+  return { path = path, length = stat.size }
 end
 
 local function add_pairs(list, name, value)
@@ -258,9 +254,9 @@ local function close_after(file, ok, ...)
 end
 
 local function send_path(out, segment)
-  local file, message, code = io.open(segment.path, "rb")
+  local file, message = io.open(segment.path, "rb") -- it was there a moment ago
   if not file then
-    return nil, message, code
+    return nil, message, "EACCES"
   end
   return close_after(file, xpcall(send_file, core.traceback, out, file, 0, segment.length))
 end

@@ -12,8 +12,10 @@ end
 -- Escapes what may not stand in a target: blanks, what is not ASCII, some characters that no server
 -- expects, and "%" that begins no escape.
 local function escape(text)
-  text = text:gsub('[^!#-;=?-%[%]_a-z~]', hex)
-  return (text:gsub("%%%f[%X]", "%%25"):gsub("%%(%x)%f[%X]", "%%25%1"))
+  text = text:gsub("[^!#-;=?@%w%[%]_~]", hex)
+  return (text:gsub("%%(%x?%x?)", function(digits)
+    return #digits < 2 and "%25" .. digits or nil
+  end))
 end
 
 -- The components of a reference, as in RFC 3986 appendix B. Absent ones are nil.
@@ -34,7 +36,9 @@ end
 -- Sets user, password, host and port. Returns what is wrong, or nil.
 local function set_authority(url, authority)
   local userinfo, host_port = authority:match("^(.*)@([^@]*)$")
-  if userinfo then
+  if userinfo and userinfo:find('[%c\\"<>]') then
+    return "bad user"
+  elseif userinfo then
     url.user, url.password = userinfo:match("^([^:]*):?(.*)$")
   end
   host_port = host_port or authority
