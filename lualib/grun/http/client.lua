@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- HTTP clients: requests, redirects, proxies, sessions.
+-- HTTP clients: requests, redirects, proxies, sessions. What of it scripts call is described in
+-- lualib/meta/http.lua.
 
 local core = require("grun.core")
 local httpc = require("grun.core.httpc")
@@ -484,52 +485,9 @@ end
 
 -- ---- Sessions ----
 
----@class grun.http.session
----@field cookies? grun.http.cookies
 local Session = { __name = "grun.http.session" }
 Session.__index = Session
 
----@class grun.http.request.options
----@field url string
----@field method? string default "GET"
----@field headers? table<string, string|number|(string|number)[]|false> `false` leaves one of ours out
----  (User-Agent, Accept, Content-Type)
----@field query? table is added to the URL's query; a value can be a list of values
----@field body? string|file*|fun(): string|nil an iterator, and what is no regular file, is sent
----  chunked, unless the headers say its Content-Length
----@field file? string path of a file that is the body
----@field form? table the body as application/x-www-form-urlencoded
----@field multipart? { name: string, value?: string, file?: string|file*, filename?: string, type?: string }[]
----  the body as multipart/form-data
----@field json? any the body as JSON, by the module cjson
----@field auth? { user: string, password: string }|true Basic authentication; true: with the user and
----  password of the URL, which do not count otherwise
----@field stream? boolean the response's body is to be read with read() or lines()
----@field timeout? number seconds for all of it, with redirects, up to the end of the body
----@field connect_timeout? number seconds for DNS, connect, proxy and TLS together (30)
----@field read_timeout? number seconds that the server may take for the head of the response, each
----  piece of its body, and taking each piece of ours (60)
----@field max_body? integer bytes of the response's body, also once uncompressed (64 MiB; any number
----  with stream)
----@field max_header? integer bytes of the response's header fields (65536, at most 1 MiB)
----@field max_headers? integer number of them (100, at most 1024)
----@field redirects? integer|boolean how many are followed (10); false: none
----@field insecure_redirects? boolean also from https to http
----@field gzip? boolean ask for a compressed body and uncompress it (true)
----@field keep_alive? boolean false: the connection is closed afterwards
----@field proxy? string|false "http://[user:password@]host:port"; "env": by http_proxy, https_proxy
----  and no_proxy
----@field tls? grun.tls.options|grun.tls.context
-
---- Does a request. Redirects are followed; credentials and cookies are not sent to another origin
---- than that of the URL. The connection goes on to serve other requests when nothing speaks against
---- it; if one that was used before turns out to be closed, an idempotent request is sent once more.
---- Any status is a response. Returns nil, message, code on failure: "timeout", "closed" (the server
---- closed too early), "protocol" (it does not speak HTTP), "too_large", "redirect" (too many, or
---- one that is refused), "proxy", "bad_address" (the URL), or what grun.connect gives. Parks.
----@param opts grun.http.request.options
----@return grun.http.client.response|nil, string?, string?
----@async
 function Session:request(opts)
   if type(opts) ~= "table" then
     error("request: table of options expected, got " .. type(opts), 2)
@@ -555,7 +513,6 @@ add_methods(Session, function(fn)
   return fn
 end)
 
---- Closes its idle connections, and those in use when their responses are over.
 function Session:close()
   self._pool:close()
 end
@@ -572,18 +529,8 @@ local function new_session(opts)
   }, Session)
 end
 
----@class grun.http.session.options: grun.http.request.options
----@field cookies? boolean false: none are kept
----@field max_per_host? integer connections to one host (100); further requests wait for one
----@field max_idle? integer idle ones of them that are kept (16)
----@field idle_timeout? number seconds (30)
-
 local M = {}
 
---- A session: cookies, connections of its own, and defaults for the options of its requests, whose
---- headers are added to the default ones.
----@param opts? grun.http.session.options
----@return grun.http.session
 function M.session(opts)
   if opts ~= nil and type(opts) ~= "table" then
     error("session: table of options expected, got " .. type(opts), 2)
@@ -600,10 +547,6 @@ end
 
 local common = new_session({ cookies = false })
 
---- As session:request, with the connections that all such calls share, and without cookies. Parks.
----@param opts grun.http.request.options
----@return grun.http.client.response|nil, string?, string?
----@async
 function M.request(opts)
   if type(opts) ~= "table" then
     error("request: table of options expected, got " .. type(opts), 2)
@@ -617,7 +560,6 @@ add_methods(M, function(fn)
   end
 end)
 
---- Closes the idle connections that grun.http.request and the like keep.
 function M.close_idle()
   common._pool:close_idle()
 end
