@@ -317,6 +317,31 @@ describe("the TLS example", function()
   end)
 end)
 
+describe("the HTTP client's example", function()
+  it("fetch_many prints what it fetched, as it comes, and fails when one failed", function()
+    local server = assert(grun.server("http://127.0.0.1:0", function(req)
+      grun.sleep(req.path == "/slow" and 0.3 or 0)
+      return req.path == "/none" and 404 or ("x"):rep(1000)
+    end))
+    finally(function() server:stop(0) end)
+    local url, path = server:address(), example("fetch_many")
+    local out = run(path, "-n", "4", url .. "/slow", url .. "/fast", url .. "/none")
+    local lines = {}
+    for line in out:gmatch("[^\n]+") do
+      lines[#lines + 1] = line
+    end
+    assert.equal(3, #lines)
+    assert.matches("^200 +1000 bytes +%d+%.%d+ s  " .. url .. "/slow$", lines[3])
+    assert.matches("\n404 +14 bytes", "\n" .. out)
+    local err, status
+    server:stop(0)
+    out, err, status = helper.run_child({ path, url .. "/gone" })
+    assert.same({ "", 1 }, { err, status })
+    assert.matches("^%-%-%- +0 bytes .*: cannot connect to .*refused\n$", out)
+    assert.equal(2, select(3, helper.run_child({ path })))
+  end)
+end)
+
 describe("the examples", function()
   it("are all tested, short, and begin by saying what they show and how to run them", function()
     for name in lfs.dir(DIR) do

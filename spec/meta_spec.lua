@@ -209,6 +209,49 @@ describe("lualib/meta/dns.lua", function()
   end)
 end)
 
+describe("lualib/meta/zlib.lua", function()
+  it("declares every function and method of grun.core.zlib and no other", function()
+    local native = require("grun.core.zlib")
+    local there = { M = native, deflate = native.deflate(), inflate = native.inflate() }
+    for owner, object in pairs(there) do
+      local dot = object == native and "." or ":"
+      local declared = declarations(read("lualib/meta/zlib.lua"), owner .. dot)
+      assert.same(names(functions(getmetatable(object) or object)), names(declared))
+      check_documentation(declared)
+    end
+  end)
+end)
+
+describe("lualib/meta/http.lua", function()
+  local text = read("lualib/meta/http.lua")
+
+  it("declares all of grun.http that is the client's, and no other", function()
+    local there = {}
+    for name, module in pairs(upvalue(getmetatable(grun.http).__index, "later")) do
+      there[name] = module == "grun.http.client" or nil
+    end
+    local declared = declarations(text, "M.")
+    assert.same(names(there), names(declared))
+    check_documentation(declared)
+    for name in pairs(there) do
+      assert.equal("function", type(grun.http[name]), name)
+    end
+  end)
+
+  it("declares every method of sessions and no other", function()
+    local session = getmetatable(grun.http.session()).__index
+    local declared = declarations(text, "session:")
+    assert.same(names(functions(session)), names(declared))
+    check_documentation(declared)
+  end)
+
+  it("declares every function of grun.core.httpc and no other", function()
+    local declared = declarations(text, "httpc.")
+    assert.same(names(functions(require("grun.core.httpc"))), names(declared))
+    check_documentation(declared)
+  end)
+end)
+
 describe("lualib/meta", function()
   it("holds files that compile and that editors know as declarations", function()
     local lfs = require("lfs")

@@ -53,6 +53,7 @@ local later = {
   resolve = "grun.dns",
   dns = "grun.dns",
   server = "grun.server",
+  http = "grun.http",
   servers = "grun.server",
   process = "grun.process",
   fs = "grun.fs",

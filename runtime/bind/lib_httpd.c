@@ -205,10 +205,7 @@ static void begin_request(struct gr_httpd_conn *c, const struct gr_http_head *h)
 	c->turn++;
 	c->keep = h->keep_alive && !(c->config->max_requests && c->turn >= c->config->max_requests);
 	c->want_continue = h->want_continue;
-	c->body = h->body;
-	c->body_error = 0;
-	c->left = h->body == GR_BODY_LENGTH ? h->content_length : 0;
-	memset(&c->chunked, 0, sizeof(c->chunked));
+	gr_body_begin(&c->body, h);
 	c->method = h->method;
 	c->minor = h->minor;
 	c->reply = GR_REPLY_OPEN;
@@ -288,7 +285,7 @@ static bool end_request(lua_State *L, struct gr_httpd_conn *c)
 	lua_rawseti(L, 4, GR_HTTPD_REQUEST);
 	if (c->taken || !c->keep)
 		return false;
-	return c->body == GR_BODY_NONE || gr_httpd_skip_body(c);
+	return c->body.kind == GR_BODY_NONE || gr_httpd_skip_body(c);
 }
 
 /* run(state, handler [, log]): serves requests until the connection is to be closed. Errors of the handler come out. */

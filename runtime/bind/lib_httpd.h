@@ -6,7 +6,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "http/chunked.h"
+#include "bind/http_message.h"
 #include "http/http1.h"
 #include "net/stream.h"
 
@@ -53,10 +53,7 @@ struct gr_httpd_conn {
 	struct gr_addr *peer; /* heap: as a PROXY protocol header says; NULL = the socket's */
 	/* the request's body */
 	bool want_continue; /* the client waits for "100 Continue" before it sends the body */
-	uint8_t body;       /* enum gr_http_body of what is left to read */
-	int body_error;     /* why it could not be read; 0 = nothing went wrong */
-	int64_t left;       /* bytes to come, of a body with a length */
-	struct gr_chunked chunked;
+	struct gr_body body;
 	/* the response */
 	uint8_t method;     /* of the request: enum gr_http_method */
 	uint8_t minor;      /* of the request's version */

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* HTTP requests for Lua: their fields, their bodies. */
-#include <ctype.h>
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "bind/lib_httpd.h"
@@ -15,17 +12,12 @@
 static const char CLASS[] = "grun.http.request";
 static int metatable; /* registry reference: a name costs more to look up */
 
-enum {
-	PIECE = 64 << 10,    /* what a read gives at most, unless it says otherwise */
-	SKIP_MAX = 64 << 10, /* bytes of an unread body that are worth waiting for */
-	LINE_MAX_BYTES = 64 << 10,
-	TRAILERS = 32,
-};
+enum { SKIP_MAX = 64 << 10 }; /* bytes of an unread body that are worth waiting for */
 
 /* ---- Making one ---- */
 
 void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
-			  size_t len, int env)
+			   size_t len, int env)
 {
 	size_t fields = head->nfields * sizeof(head->fields[0]);
 	struct gr_httpd_request *r = lua_newuserdata(L, sizeof(*r) + fields + len);
@@ -59,22 +51,6 @@ static void push_span(lua_State *L, const struct gr_httpd_request *r, struct gr_
 	lua_pushlstring(L, r->bytes + span.off, span.len);
 }
 
-static bool is_cookie(const char *name, size_t len)
-{
-	return len == 6 && gr_text_same(name, "cookie", 6);
-}
-
-/* Pushes all values of a field, in one string as RFC 9110 section 5.3 allows, cookies as RFC 6265 section 5.4 has them. */
-static void push_values(lua_State *L, const struct gr_httpd_request *r, const char *name, size_t len, int at)
-{
-	push_span(L, r, r->head.fields[at].value);
-	while ((at = gr_http_find(&r->head, r->bytes, name, len, (uint32_t)at + 1)) >= 0) {
-		lua_pushstring(L, is_cookie(name, len) ? "; " : ", ");
-		push_span(L, r, r->head.fields[at].value);
-		lua_concat(L, 3);
-	}
-}
-
 static int l_request_header(lua_State *L)
 {
 	const struct gr_httpd_request *r = check_request(L);
@@ -84,51 +60,13 @@ static int l_request_header(lua_State *L)
 
 	if (at < 0)
 		return 0;
-	push_values(L, r, name, len, at);
-	return 1;
-}
-
-static void push_lower(lua_State *L, const char *p, size_t len)
-{
-	luaL_Buffer b;
-
-	luaL_buffinit(L, &b);
-	for (size_t i = 0; i < len; i++)
-		luaL_addchar(&b, (char)tolower((unsigned char)p[i]));
-	luaL_pushresult(&b);
-}
-
-/* __index of a table of headers: the name in another case. */
-static int l_headers_index(lua_State *L)
-{
-	size_t len;
-	const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tolstring(L, 2, &len) : NULL;
-
-	if (name == NULL)
-		return 0;
-	push_lower(L, name, len);
-	lua_rawget(L, 1);
+	gr_message_push_values(L, &r->head, r->bytes, name, len, at);
 	return 1;
 }
 
 static void get_headers(lua_State *L, const struct gr_httpd_request *r)
 {
-	const struct gr_http_head *h = &r->head;
-
-	lua_createtable(L, 0, (int)h->nfields);
-	luaL_getmetatable(L, "grun.http.headers");
-	lua_setmetatable(L, -2);
-	for (uint32_t i = 0; i < h->nfields; i++) {
-		const char *name = r->bytes + h->fields[i].name.off;
-		size_t len = h->fields[i].name.len;
-
-		/* Only the first of several adds them all. */
-		if (gr_http_find(h, r->bytes, name, len, 0) != (int)i)
-			continue;
-		push_lower(L, name, len);
-		push_values(L, r, name, len, (int)i);
-		lua_rawset(L, -3);
-	}
+	gr_message_push_headers(L, &r->head, r->bytes);
 }
 
 /* ---- The target ---- */
@@ -416,15 +354,6 @@ static int l_request_tostring(lua_State *L)
 
 /* ---- Bodies ---- */
 
-static int fail_body(struct gr_httpd_conn *c, int rc)
-{
-	/* Who reads on after a timeout or a cancel gets what comes then; all else is final. */
-	if (rc != GR_BUSY && rc != GR_MISUSE)
-		c->body_error = rc;
-	c->keep = false;
-	return rc;
-}
-
 static int send_continue(struct gr_httpd_conn *c)
 {
 	static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -442,93 +371,30 @@ static int send_continue(struct gr_httpd_conn *c)
 	return rc;
 }
 
-struct chunk_scan {
-	struct gr_chunked *state;
-	size_t max, data;
-	bool last;
-};
-
-static ssize_t scan_chunk(void *user, const char *p, size_t n)
+/* Called before reading. Returns 0 or an error. */
+static int prepare_body(struct gr_httpd_conn *c)
 {
-	struct chunk_scan *scan = user;
-	size_t used;
-	int rc = gr_chunked_next(scan->state, p, n < scan->max ? n : scan->max, &used, &scan->data);
-
-	if (rc < 0)
-		return rc;
-	scan->last = rc > 0;
-	return (ssize_t)used;
+	if (!c->want_continue || c->body.error || c->body.kind == GR_BODY_NONE)
+		return 0;
+	c->body.error = send_continue(c);
+	return c->body.error;
 }
 
-static ssize_t scan_trailers(void *user, const char *p, size_t n)
+/* A body that could not be read is the last thing on its connection. */
+static int checked(struct gr_httpd_conn *c, int rc)
 {
-	return gr_http_parse_trailers(user, p, n);
-}
-
-static int read_trailers(struct gr_httpd_conn *c, double until)
-{
-	static const struct gr_http_limits limits = {.line = 8 << 10, .block = 8 << 10, .fields = TRAILERS};
-	struct gr_http_field *fields = malloc(TRAILERS * sizeof(*fields));
-	struct gr_http_head head;
-	const char *p;
-	ssize_t n;
-
-	if (fields == NULL)
-		return -ENOMEM;
-	gr_http_head_init(&head, fields, &limits);
-	n = gr_stream_scan(c->stream, scan_trailers, &head, &until, &p);
-	gr_stream_done(c->stream);
-	free(fields);
-	return n > 0 ? 0 : n < 0 ? (int)n : GR_CLOSED;
-}
-
-/* As read_piece. */
-static ssize_t read_chunk(struct gr_httpd_conn *c, size_t max, double until, const char **p)
-{
-	struct chunk_scan scan = {.state = &c->chunked, .max = max};
-	ssize_t n;
-	int rc;
-
-	do {
-		n = gr_stream_scan(c->stream, scan_chunk, &scan, &until, p);
-		if (n <= 0)
-			return n < 0 ? n : GR_CLOSED;
-		if (scan.data == 0)
-			gr_stream_done(c->stream);
-	} while (scan.data == 0 && !scan.last);
-	*p += (size_t)n - scan.data;
-	if (!scan.last)
-		return (ssize_t)scan.data;
-	rc = read_trailers(c, until);
-	c->body = rc == 0 ? GR_BODY_NONE : c->body;
+	c->keep = c->keep && rc >= 0;
 	return rc;
 }
 
-/* The next piece of the body, 1 to `max` bytes at *p until gr_stream_done; 0 at its end; or an error. */
-static ssize_t read_piece(struct gr_httpd_conn *c, size_t max, const char **p)
+/* The next piece of the body, at *p until gr_stream_done; 0 at its end; or an error. */
+static ssize_t read_piece(struct gr_httpd_conn *c, const char **p)
 {
-	double until = gr_until(c->config->body_timeout);
-	ssize_t n = 0;
+	int rc = prepare_body(c);
+	ssize_t n =
+		rc < 0 ? rc : gr_body_read(&c->body, c->stream, GR_BODY_PIECE, gr_until(c->config->body_timeout), p);
 
-	if (c->body_error)
-		return c->body_error;
-	if (c->body == GR_BODY_NONE)
-		return 0;
-	if (c->want_continue) {
-		int rc = send_continue(c);
-
-		if (rc < 0)
-			return fail_body(c, rc);
-	}
-	if (c->body == GR_BODY_CHUNKED) {
-		n = read_chunk(c, max, until, p);
-	} else {
-		n = gr_stream_recv(c->stream, (int64_t)max < c->left ? max : (size_t)c->left, until, p);
-		c->left -= n > 0 ? n : 0;
-		c->body = c->left == 0 ? GR_BODY_NONE : c->body;
-		n = n == 0 ? GR_CLOSED : n;
-	}
-	return n < 0 ? fail_body(c, (int)n) : n;
+	return n < 0 ? checked(c, (int)n) : n;
 }
 
 bool gr_httpd_skip_body(struct gr_httpd_conn *c)
@@ -538,16 +404,17 @@ bool gr_httpd_skip_body(struct gr_httpd_conn *c)
 	ssize_t n;
 
 	/* A client that waits for "100 Continue" may or may not send its body now: nobody can tell what follows. */
-	if (c->body != GR_BODY_NONE && (c->want_continue || (c->body == GR_BODY_LENGTH && c->left > budget)))
+	if (c->body.kind != GR_BODY_NONE &&
+	    (c->want_continue || (c->body.kind == GR_BODY_LENGTH && c->body.left > budget)))
 		return false;
-	while (c->body != GR_BODY_NONE && budget > 0) {
-		n = read_piece(c, PIECE, &p);
+	while (c->body.kind != GR_BODY_NONE && budget > 0) {
+		n = read_piece(c, &p);
 		gr_stream_done(c->stream);
 		if (n < 0)
 			return false;
 		budget -= n;
 	}
-	return c->body == GR_BODY_NONE && !c->body_error;
+	return c->body.kind == GR_BODY_NONE && !c->body.error;
 }
 
 /* The connection of a request that is still the present one. */
@@ -560,42 +427,14 @@ static struct gr_httpd_conn *check_turn(lua_State *L)
 	return r->conn;
 }
 
-static int fail_read(lua_State *L, int rc)
-{
-	if (rc >= GR_HTTP_ERROR_END || rc < GR_HTTP_NOT_HTTP)
-		return rc == GR_TOO_LARGE ? gr_net_fail_text(L, rc, "body too large") : gr_lua_fail(L, rc);
-	lua_pushnil(L);
-	lua_pushstring(L, gr_http_error_text(rc));
-	lua_pushliteral(L, "protocol");
-	return 3;
-}
-
-/* Gathers the body up to `max` bytes, all of it if `whole`. Pushes it. Returns 0 or an error. */
+/* Pushes up to `max` bytes, or the whole body. Returns 0 or an error. */
 static int gather(lua_State *L, struct gr_httpd_conn *c, int64_t max, bool whole)
 {
-	int64_t got = 0;
-	const char *p = NULL;
-	luaL_Buffer b;
-	ssize_t n = 0;
+	struct gr_body_time time = {c->config->body_timeout, INFINITY};
+	bool too_large = whole && c->body.kind == GR_BODY_LENGTH && c->body.left > max;
+	int rc = too_large ? 0 : prepare_body(c); /* nobody is asked for what is not wanted */
 
-	if (whole && c->body == GR_BODY_LENGTH && c->left > max)
-		return fail_body(c, GR_TOO_LARGE);
-	luaL_buffinit(L, &b);
-	while (got < max || whole) {
-		n = read_piece(c, whole || max - got > PIECE ? PIECE : (size_t)(max - got), &p);
-		if (n <= 0)
-			break;
-		got += n;
-		if (got > max) {
-			gr_stream_done(c->stream);
-			n = fail_body(c, GR_TOO_LARGE);
-			break;
-		}
-		luaL_addlstring(&b, p, (size_t)n);
-		gr_stream_done(c->stream);
-	}
-	luaL_pushresult(&b);
-	return n < 0 ? (int)n : 0;
+	return checked(c, rc < 0 ? rc : gr_body_gather(L, &c->body, c->stream, max, whole, &time));
 }
 
 static int l_request_body(lua_State *L)
@@ -609,7 +448,7 @@ static int l_request_body(lua_State *L)
 	if (rc)
 		return rc;
 	rc = gather(L, c, (int64_t)max, true);
-	return rc < 0 ? fail_read(L, rc) : 1;
+	return rc < 0 ? gr_message_fail(L, rc) : 1;
 }
 
 /* read(): the next piece. read(n): n bytes, fewer only at the end. read("a"): as body(). */
@@ -635,11 +474,11 @@ static int l_request_read(lua_State *L)
 		return rc;
 	if (!lua_isnoneornil(L, 2)) {
 		rc = gather(L, c, (int64_t)lua_tonumber(L, 2), false);
-		return rc < 0 ? fail_read(L, rc) : lua_objlen(L, -1) > 0;
+		return rc < 0 ? gr_message_fail(L, rc) : lua_objlen(L, -1) > 0;
 	}
-	n = read_piece(c, PIECE, &p);
+	n = read_piece(c, &p);
 	if (n <= 0)
-		return n < 0 ? fail_read(L, (int)n) : 0;
+		return n < 0 ? gr_message_fail(L, (int)n) : 0;
 	lua_pushlstring(L, p, (size_t)n);
 	gr_stream_done(c->stream);
 	return 1;
@@ -656,10 +495,7 @@ static const luaL_Reg methods[] = {
 
 void gr_httpd_request_init(lua_State *L)
 {
-	luaL_newmetatable(L, "grun.http.headers");
-	lua_pushcfunction(L, l_headers_index);
-	lua_setfield(L, -2, "__index");
-	lua_pop(L, 1);
+	gr_message_init(L);
 	luaL_newmetatable(L, CLASS);
 	lua_newtable(L);
 	for (const luaL_Reg *m = methods; m->name; m++) {

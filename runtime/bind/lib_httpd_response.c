@@ -268,7 +268,7 @@ static int end_body(struct gr_httpd_conn *c)
 /* More requests are here already, and can be answered before this answer goes out. */
 static bool may_collect(const struct gr_httpd_conn *c)
 {
-	return c->keep && c->stream->len > 0 && c->body == GR_BODY_NONE && c->out_len < COLLECT_MAX;
+	return c->keep && c->stream->len > 0 && c->body.kind == GR_BODY_NONE && c->out_len < COLLECT_MAX;
 }
 
 static int complete(struct gr_httpd_conn *c, int rc)
@@ -443,11 +443,11 @@ static void set_status(lua_State *L, struct gr_httpd_conn *c, int idx)
 /* The status when the handler chose none and gives no body. */
 static int default_status(const struct gr_httpd_conn *c)
 {
-	if (c->body_error == GR_TOO_LARGE)
+	if (c->body.error == GR_TOO_LARGE)
 		return 413;
-	if (c->body_error == GR_TIMEOUT)
+	if (c->body.error == GR_TIMEOUT)
 		return 408;
-	return c->body_error ? 400 : 204;
+	return c->body.error ? 400 : 204;
 }
 
 int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int first)
@@ -661,7 +661,7 @@ static int l_response_upgrade(lua_State *L)
 
 	if (rc)
 		return rc;
-	if (c->body != GR_BODY_NONE)
+	if (c->body.kind != GR_BODY_NONE)
 		return luaL_error(L, "cannot upgrade: the request has a body");
 	c->status = c->method == GR_METHOD_CONNECT ? 200 : 101;
 	c->keep = true;

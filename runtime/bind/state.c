@@ -16,6 +16,7 @@
 #include "bind/lib_dns.h"
 #include "bind/lib_edit.h"
 #include "bind/lib_fs.h"
+#include "bind/lib_httpc.h"
 #include "bind/lib_httpd.h"
 #include "bind/lib_io.h"
 #include "bind/lib_net.h"
@@ -26,6 +27,7 @@
 #include "bind/lib_thread.h"
 #include "bind/lib_tls.h"
 #include "bind/lib_watch.h"
+#include "bind/lib_zlib.h"
 #include "bind/lualib.h"
 #include "bind/luautil.h"
 #include "bind/place.h"
@@ -310,6 +312,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core");
 	lua_pushcfunction(L, luaopen_grun_core_net);
 	set_module(L, "grun.core.net");
+	lua_pushcfunction(L, luaopen_grun_core_httpc);
+	set_module(L, "grun.core.httpc");
 	lua_pushcfunction(L, luaopen_grun_core_httpd);
 	set_module(L, "grun.core.httpd");
 	lua_pushcfunction(L, luaopen_grun_core_dgram);
@@ -328,6 +332,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.dns");
 	lua_pushcfunction(L, luaopen_grun_core_tls);
 	set_module(L, "grun.core.tls");
+	lua_pushcfunction(L, luaopen_grun_core_zlib);
+	set_module(L, "grun.core.zlib");
 	lua_pushcfunction(L, luaopen_grun_core_edit);
 	set_module(L, "grun.core.edit");
 	lua_pushcfunction(L, luaopen_grun_core_coop);

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+/* HTTP clients for Lua: grun.core.httpc, the thin layer between lualib/grun/http/client.lua and the parsers. */
+#ifndef GR_BIND_LIB_HTTPC_H
+#define GR_BIND_LIB_HTTPC_H
+
+#include <lua.h>
+
+int luaopen_grun_core_httpc(lua_State *L);
+
+#endif
