@@ -8,6 +8,7 @@
 #include "bind/lib_httpd.h"
 #include "bind/lib_net.h"
 #include "bind/luautil.h"
+#include "core/hub.h"
 #include "http/field.h"
 #include "http/proxy.h"
 #include "http/target.h"
@@ -20,6 +21,7 @@ enum {
 	SKIP_MAX = 64 << 10, /* bytes of an unread body that are worth waiting for */
 	LINE_MAX_BYTES = 64 << 10,
 	TRAILERS = 32,
+	SLOW_FIRST = 10, /* seconds of waiting for a body before its rate counts */
 };
 
 /* ---- Making one ---- */
@@ -504,10 +506,18 @@ static ssize_t read_chunk(struct gr_httpd_conn *c, size_t max, double until, con
 	return rc;
 }
 
+/* When a body that is this slow has to go on. The first ten seconds do not count; nor does the handler's own time. */
+static double rate_until(const struct gr_httpd_conn *c, double now)
+{
+	double rate = c->config->min_rate;
+
+	return rate > 0 ? now + SLOW_FIRST + (double)c->received / rate - c->waited : INFINITY;
+}
+
 /* The next piece of the body, 1 to `max` bytes at *p until gr_stream_done; 0 at its end; or an error. */
 static ssize_t read_piece(struct gr_httpd_conn *c, size_t max, const char **p)
 {
-	double until = gr_until(c->config->body_timeout);
+	double now, until, slow;
 	ssize_t n = 0;
 
 	if (c->body_error)
@@ -520,6 +530,10 @@ static ssize_t read_piece(struct gr_httpd_conn *c, size_t max, const char **p)
 		if (rc < 0)
 			return fail_body(c, rc);
 	}
+	now = gr_now();
+	until = gr_until(c->config->body_timeout);
+	slow = rate_until(c, now);
+	until = slow < until ? slow : until;
 	if (c->body == GR_BODY_CHUNKED) {
 		n = read_chunk(c, max, until, p);
 	} else {
@@ -528,6 +542,8 @@ static ssize_t read_piece(struct gr_httpd_conn *c, size_t max, const char **p)
 		c->body = c->left == 0 ? GR_BODY_NONE : c->body;
 		n = n == 0 ? GR_CLOSED : n;
 	}
+	c->waited += gr_now() - now;
+	c->received += n > 0 ? n : 0;
 	return n < 0 ? fail_body(c, (int)n) : n;
 }
 
