@@ -28,7 +28,8 @@ EXPORTS := $(wildcard runtime/posix/export.list)
 OBJ      := $(patsubst %,$(B)/%.o,$(basename $(SRC))) $(B)/lualib.o
 CORE_OBJ := $(filter $(B)/runtime/core/%,$(OBJ))
 # What only computes: parsers and formats.
-PURE_SRC := runtime/net/addr.c runtime/net/hosts.c $(wildcard runtime/net/dnsmsg.c runtime/http/*.c)
+PURE_SRC := $(patsubst %,runtime/net/%.c,addr textfile hosts resolvconf dnsmsg dnswrite dnsanswer dnscache) \
+	$(wildcard runtime/http/*.c)
 TESTS    := $(patsubst %.c,$(B)/%,$(wildcard spec/c/*_test.c))
 FUZZERS  := $(patsubst spec/c/%_fuzz.c,%,$(wildcard spec/c/*_fuzz.c))
 

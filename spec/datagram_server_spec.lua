@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- grun.server on addresses of datagrams.
 
+local core = require("grun.core")
 local grun = require("grun")
 local helper = require("spec.helper")
 local lfs = require("lfs")
@@ -33,6 +34,15 @@ local function eventually(fn)
     assert(grun.now() < limit, "did not happen within 5 s")
     grun.yield()
   end
+end
+
+-- How often the server's threads were given the processor.
+local function switches(server)
+  local n = 0
+  for _, t in ipairs(grun.threads()) do
+    n = n + (rawget(t, "_server") == server and core.info(t[1]).switches or 0)
+  end
+  return n
 end
 
 -- A handler that waits until event is set, for data "wait", and else answers at once.
@@ -239,7 +249,10 @@ describe("a datagram server", function()
 
   test("gives errors to on_error, which may fail or wait", function(keep)
     local seen = {}
-    local server, client = start(keep, function(data) error({ data }) end, {
+    local server, client = start(keep, function(data)
+      assert.is_nil(grun.current().traceback)
+      error({ data })
+    end, {
       on_error = function(err, traceback, peer)
         if err[1] == "slow" then
           grun.sleep(0.01)
@@ -310,6 +323,9 @@ describe("a datagram server", function()
         assert.equal(tostring(i), (client:recv()))
       end
       assert.equal(50, server:stats().accepted)
+      local before = switches(server)
+      grun.sleep(0.05)
+      assert.is_true(switches(server) - before <= 2)
     end
   end)
 

@@ -302,6 +302,21 @@ describe("the tail example", function()
   end)
 end)
 
+describe("the TLS example", function()
+  it("tls_echo echoes to openssl s_client", function()
+    local path = example("tls_echo")
+    local server = start(("timeout 30 %s %s tls://127.0.0.1:0"):format(helper.grun, path))
+    local port, cert = server:expect("^listening on tls://127%.0%.0%.1:(%d+) with (%S+)\n")
+    local client = start(("timeout 30 openssl s_client -connect 127.0.0.1:%s -CAfile %s " ..
+      "-verify_return_error -verify_hostname localhost -quiet"):format(port, cert))
+    client:write("hello\n")
+    client:expect("\nhello\n")
+    client:stop("TERM")
+    assert.matches("open\ttcp://127%.0%.0%.1:%d+\tTLSv1.3\t", server:stop("TERM"))
+    os.remove(cert)
+  end)
+end)
+
 describe("the examples", function()
   it("are all tested, short, and begin by saying what they show and how to run them", function()
     for name in lfs.dir(DIR) do

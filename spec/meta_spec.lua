@@ -108,8 +108,8 @@ describe("lualib/meta/grun.lua", function()
     end
     assert.same(names(there), names(of_grun))
     for name, declared in pairs(of_grun) do
-      local kind = type(grun[name]) -- modules are tables
-      assert.is_true(kind == "function" or (declared.taken and kind == "table"), name)
+      local is_module = declared.taken and type(grun[name]) == "table"
+      assert.is_true(is_module or type(grun[name]) == "function", name)
     end
   end)
 
@@ -186,6 +186,38 @@ describe("lualib/meta/process.lua and fs.lua", function()
   it("declare every function of grun.core.offload, signal and watch and no other", function()
     for _, name in ipairs({ "offload", "signal", "watch" }) do
       compare("offload.lua", name .. ".", require("grun.core." .. name))
+    end
+  end)
+end)
+
+describe("lualib/meta/dns.lua", function()
+  local declared = declarations(read("lualib/meta/dns.lua"), "M.")
+
+  it("declares every function of grun.core.dns and no other", function()
+    assert.same(names(functions(require("grun.core.dns"))), names(declared))
+    check_documentation(declared)
+  end)
+
+  it("declares all that grun.dns has", function()
+    local dns = require("grun.dns")
+    for name, value in pairs(dns) do
+      if name ~= "message" then
+        assert.equal(require("grun.core.dns")[name], value, name)
+      end
+    end
+    assert.same({ "pack", "parse" }, names(dns.message))
+  end)
+end)
+
+describe("lualib/meta/zlib.lua", function()
+  it("declares every function and method of grun.core.zlib and no other", function()
+    local native = require("grun.core.zlib")
+    local there = { M = native, deflate = native.deflate(), inflate = native.inflate() }
+    for owner, object in pairs(there) do
+      local dot = object == native and "." or ":"
+      local declared = declarations(read("lualib/meta/zlib.lua"), owner .. dot)
+      assert.same(names(functions(getmetatable(object) or object)), names(declared))
+      check_documentation(declared)
     end
   end)
 end)

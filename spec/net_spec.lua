@@ -426,6 +426,26 @@ describe("out of descriptors", function()
     assert.is_true(lines >= 1 and lines <= 4)
   end)
 
+  it("accepting goes on at once when a connection was closed", function()
+    local out = helper.run_script(prelude .. [[
+      table.remove(files):close()
+      table.remove(files):close()
+      local held = assert(grun.connect(server:address()))
+      grun.sleep(0.05)
+      local stop, code = grun.now() + 2.5, nil
+      repeat -- until a pause of a second has just begun
+        code = reset_of_one()
+      until grun.now() > stop and code == "ECONNRESET"
+      local client, start = assert(grun.connect(server:address())), grun.now()
+      held:close()
+      client:write("hello\n")
+      local line, took = client:read(), grun.now() - start
+      print(line, took < 0.6 or took)
+      os.exit(0)
+    ]])
+    assert.equal("hello\ttrue\n", out)
+  end)
+
   it("an idle listener neither spins nor complains", function()
     local out, err = helper.run_script(prelude .. [[
       print(reset_of_one())

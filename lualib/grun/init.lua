@@ -23,7 +23,7 @@ local grun = {
   is_cancel = scope.is_cancel,
 }
 
--- Name of a function -> the module it comes from.
+-- Name of a function -> the module it comes from; name of a module's table -> that module.
 local later = {
   wait = "grun.wait",
   iwait = "grun.wait",
@@ -50,6 +50,8 @@ local later = {
   udp = "grun.datagram",
   wait_readable = "grun.socket",
   wait_writable = "grun.socket",
+  resolve = "grun.dns",
+  dns = "grun.dns",
   server = "grun.server",
   servers = "grun.server",
   process = "grun.process",
@@ -59,6 +61,7 @@ local later = {
   signal_wait = "grun.signal",
   offload = "grun.offload",
   offload_threads = "grun.offload",
+  tls = "grun.tls",
 }
 
 package.loaded["grun"] = setmetatable(grun, {
@@ -67,7 +70,8 @@ package.loaded["grun"] = setmetatable(grun, {
     if not module then
       return nil
     end
-    local value = require(module)[key]
+    local loaded = require(module)
+    local value = loaded[key] or loaded
     rawset(self, key, value)
     return value
   end,

@@ -124,7 +124,7 @@ local function text(pieces)
   return pieces and table.concat(pieces)
 end
 
--- Dead processes cannot be cancelled; their end comes at once but for a hanging disk.
+-- Waits for the end, too, so that nothing is left behind; only a hanging disk holds it up.
 local function kill(job)
   job.process:kill("KILL")
   scope.shield(process.wait, job.process, UNWIND)

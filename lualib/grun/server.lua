@@ -3,10 +3,12 @@
 
 local core = require("grun.core")
 local net = require("grun.socket")
+local scope = require("grun.scope")
 local service = require("grun.service")
 
 local MAX_ACCEPT = 100 -- connections accepted in a row before others run
 local PAUSE_MIN, PAUSE_MAX = 0.01, 1 -- seconds between attempts while no thread can be spawned
+local HANDSHAKE = 10 -- seconds for a TLS handshake
 local LOOK_AGAIN = 1 -- seconds between looks for handlers that were cancelled before they started
 
 local M = { servers = service.servers }
@@ -64,7 +66,25 @@ local function fail(self, conn, err)
   end
 end
 
+-- Returns whether the handler may be entered. A cancel is left to the handler's first wait.
+local function secure(self, conn)
+  local ok, done, message = pcall(scope.timeout, self._handshake_timeout, self._handshake, conn,
+    math.huge)
+  if ok and done then
+    return true
+  end
+  finished(self, conn)
+  if not ok then
+    error(done, 0)
+  end
+  self._handshake_errors = self._handshake_errors + 1
+  return false, message
+end
+
 local function handle(self, conn)
+  if self._handshake and not secure(self, conn) then
+    return
+  end
   local ok, err = xpcall(self._handler, core.traceback, conn)
   if ok then
     finished(self, conn)
@@ -171,11 +191,17 @@ function Server:address()
   return self._http and self._http:address(address) or address
 end
 
---- Connections accepted so far, connections open now, handlers that failed.
----@return { accepted: integer, active: integer, errors: integer }
+--- Connections accepted so far, connections open now, handlers that failed, and of TLS servers
+--- also handshakes that failed.
+---@return { accepted: integer, active: integer, errors: integer, handshake_errors: integer? }
 function Server:stats()
   self:_sweep()
-  return { accepted = self._accepted, active = self._active, errors = self._errors }
+  return {
+    accepted = self._accepted,
+    active = self._active,
+    errors = self._errors,
+    handshake_errors = self._handshake and self._handshake_errors,
+  }
 end
 
 -- Is nothing left to wait for? A handler that asks does not wait for itself.
@@ -225,6 +251,7 @@ end
 -- Name of an option -> its types.
 local options = {
   max_connections = "number", max_accept = "number", idle_timeout = "number", on_error = "function",
+  handshake_timeout = "number",
 }
 local listen_options = {
   backlog = "number", reuse_port = "boolean", v6only = "boolean", mode = "string number",
@@ -237,7 +264,7 @@ local function is_datagram(address)
   return scheme == "udp" or scheme == "unixgram"
 end
 
-local function new_server(listener, handler, opts)
+local function new_server(listener, handler, opts, tls)
   return setmetatable({
     _listener = listener,
     _handler = handler,
@@ -245,6 +272,9 @@ local function new_server(listener, handler, opts)
     _idle_timeout = opts.idle_timeout,
     _max = opts.max_connections or math.huge,
     _max_accept = opts.max_accept or MAX_ACCEPT,
+    _handshake = tls and tls.handshake,
+    _handshake_timeout = opts.handshake_timeout or HANDSHAKE,
+    _handshake_errors = 0,
     _accepting = true, -- its thread runs
     _stopping = false,
     _sleeper = nil, -- the accepting thread while it waits for us and not for a client
@@ -265,6 +295,8 @@ end
 --- datagrams: 32
 ---@field idle_timeout? number seconds; the default timeout of each connection's calls
 ---@field on_error? fun(err: any, traceback: string, conn: grun.conn) replaces the report on stderr
+---@field handshake_timeout? number seconds for a TLS handshake (default 10)
+---@field tls? grun.tls.context|grun.tls.options for "tls:"; its options may also stand here
 ---@field backlog? integer clients that may wait to be accepted (default 1024)
 ---@field reuse_port? boolean several listeners on one address share its clients
 ---@field v6only? boolean
@@ -298,18 +330,19 @@ function M.server(address, handler, opts)
     return datagrams.start(address, handler, opts, of_socket)
   end
   local http = address:find("^https?://") and require("grun.http.server")
+  local tls = (address:find("^tls:") or address:find("^https:")) and require("grun.tls")
   local own = http and http.options_and(options) or options
-  local of_socket = service.check_options(opts, own, listen_options)
+  local of_socket = service.check_options(opts, own, listen_options, tls)
   if http then
     http = http.new(address, handler, opts)
     handler = http.handler
     address = http.listen
   end
-  local listener, message, code = net.listen(address, of_socket)
+  local listener, message, code = (tls or net).listen(address, of_socket, "server", 4)
   if not listener then
     return nil, message, code
   end
-  local self = new_server(listener, handler, opts)
+  local self = new_server(listener, handler, opts, tls)
   if http then
     http:attach(self)
   end

@@ -129,12 +129,16 @@ end
 -- ---- Options ----
 
 --- Checks a table of options against two from names to types; raises at the caller's caller's
---- caller. Returns those that the second one names.
-function M.check_options(opts, own, of_socket)
+--- caller. Returns those that the second one names, and those of TLS, which grun.tls checks (`tls`:
+--- that module, for a server of that kind).
+function M.check_options(opts, own, of_socket, tls)
   local found = {}
   for name, value in pairs(opts) do
     local types = own[name] or of_socket[name]
-    if not types then
+    if tls and tls.is_option(name) then
+      types = nil
+      found[name] = value
+    elseif not types or (name == "handshake_timeout" and not tls) then
       error("server: unknown option '" .. tostring(name) .. "'", 3)
     elseif not types:find(type(value), 1, true) then
       local expected = types:gsub(" ", " or ")
@@ -142,7 +146,9 @@ function M.check_options(opts, own, of_socket)
     elseif types == "number" and not (value >= 0) then
       error(("server: option '%s' must be 0 or more"):format(name), 3)
     end
-    found[name] = of_socket[name] and value
+    if types then
+      found[name] = of_socket[name] and value
+    end
   end
   return found
 end

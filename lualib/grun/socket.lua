@@ -61,4 +61,45 @@ function conn:cork(fn)
   return finish(self, corked, xpcall(fn, core.traceback, self))
 end
 
-return net
+--- Turns the connection into TLS: as the server if it was accepted by a listener, else as the
+--- client, unless opts.server says. What was received and not read yet belongs to the handshake, so
+--- that a server can peek first. Returns nil, message, code on failure, after which the connection
+--- is of no use, except that a handshake ended by a timeout goes on with the next call. Parks.
+---@param opts? grun.starttls.options
+---@return true|nil, string?, string?
+---@async
+function conn:starttls(opts)
+  return require("grun.tls").starttls(self, opts)
+end
+
+--- What was agreed on: `peer` is the other side's certificate, `verified` whether it was checked,
+--- `reused` whether an earlier session goes on. nil without TLS and before its handshake.
+---@return grun.conn.tls|nil
+function conn:tls()
+  return require("grun.core.tls").info(self)
+end
+
+local function is_tls(address)
+  return type(address) == "string" and address:find("^tls:") ~= nil
+end
+
+local connect, listen = net.connect, net.listen
+
+-- Described, like those below them, in lualib/meta/net.lua.
+---@type fun(address: string, opts?: grun.connect.options): grun.conn|nil, string?, string?
+local function connect_any(address, opts)
+  if is_tls(address) then
+    return require("grun.tls").connect(address, opts)
+  end
+  return connect(address, opts)
+end
+
+---@type fun(address: string, opts?: grun.listen.options): grun.listener|nil, string?, string?
+local function listen_any(address, opts)
+  if is_tls(address) then
+    return require("grun.tls").listen(address, opts)
+  end
+  return listen(address, opts)
+end
+
+return setmetatable({ connect = connect_any, listen = listen_any }, { __index = net })

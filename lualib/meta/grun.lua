@@ -269,12 +269,14 @@ function grun.greenlet(fn, parent) end
 ---@return grun.greenlet
 function grun.greenlet_current() end
 
-grun.connect = require("grun.core.net").connect
-grun.listen = require("grun.core.net").listen
+grun.connect = require("grun.socket").connect
+grun.listen = require("grun.socket").listen
 grun.pair = require("grun.core.net").pair
 grun.udp = require("grun.core.dgram").udp
 grun.wait_readable = require("grun.core.net").wait_readable
 grun.wait_writable = require("grun.core.net").wait_writable
+grun.resolve = require("grun.core.dns").resolve
+grun.dns = require("grun.dns")
 grun.server = require("grun.server").server
 grun.servers = require("grun.server").servers
 grun.process = require("grun.process").process
@@ -284,6 +286,7 @@ grun.offload_threads = require("grun.offload").offload_threads
 grun.signal = require("grun.signal").signal
 grun.signal_wait = require("grun.signal").signal_wait
 grun.watch = require("grun.watch").watch
+grun.tls = require("grun.tls").tls
 
 -- ---- grun.core: for grun's own modules. A green is a handle's first slot. ----
 

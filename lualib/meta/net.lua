@@ -6,7 +6,9 @@
 
 local M = {}
 
----@class grun.connect.options
+---@class grun.connect.options: grun.tls.options
+---@field tls? grun.tls.context|grun.tls.options for "tls:"; its options may also stand here
+---@field hostname? string for "tls:": whom the certificate must be for, instead of the address's
 ---@field timeout? number seconds for all of it
 ---@field bind? string local address to connect from, such as "127.0.0.2:0"
 ---@field nodelay? boolean default true
@@ -14,7 +16,8 @@ local M = {}
 ---@field fastopen? boolean send the first data with the SYN to a server that is known (RFC 7413);
 ---   connecting to it succeeds at once then, and the first write or read fails if it is not there
 
----@class grun.listen.options
+---@class grun.listen.options: grun.tls.options
+---@field tls? grun.tls.context|grun.tls.options for "tls:"; its options may also stand here
 ---@field backlog? integer clients that may wait to be accepted (default 1024)
 ---@field reuse_port? boolean several listeners on one address share its clients
 ---@field v6only? boolean leave IPv4 out of "tcp://[::]:80" and "tcp://:80"
@@ -23,21 +26,24 @@ local M = {}
 ---@field keepalive? boolean of its clients
 ---@field fastopen? integer clients that may send data with their SYN and are not accepted yet
 
---- Connects to "tcp://host:port", "host:port", "unix:/path" or "unix:@name"; or takes over a
---- connected stream socket, "fd:3", from now on ours to close (of the options only nodelay and
---- keepalive count). The addresses of a name, IPv6 and IPv4 in turn, are tried 250 ms apart, or as
---- soon as the one before has failed; the first that answers wins. Returns nil, message, code on
---- failure: the first address's, or "timeout". Parks.
+--- Connects to "tcp://host:port", "tls://host:port", "host:port", "unix:/path" or "unix:@name"; or
+--- takes over a connected stream socket, "fd:3", from now on ours to close (of the options only
+--- nodelay and keepalive count). With "tls:" the certificate is verified and the timeout covers the
+--- handshake too. The addresses of a name, IPv6 and IPv4 in turn, are tried 250 ms apart, or as soon
+--- as the one before has failed; the first that answers wins. Returns nil, message, code on failure:
+--- the first address's, or "timeout"; "tls_verify" for a certificate, "tls" for what else goes wrong
+--- with TLS. Parks.
 ---@param address string
 ---@param opts? grun.connect.options
 ---@return grun.conn|nil, string?, string?
 ---@async
 function M.connect(address, opts) end
 
---- Listens. Port 0 is any free one, no host ("tcp://:80") all interfaces. A unix path that nobody
---- listens on any more is replaced. "fd:3" takes over a listening socket, such as one of systemd's;
---- of the options only nodelay, keepalive and fastopen count then. Returns nil, message, code on
---- failure.
+--- Listens. Clients of "tls:" addresses are accepted before their handshake, which happens in the
+--- connection's first read or write. Port 0 is any free one, no host ("tcp://:80") all interfaces.
+--- A unix path that nobody listens on any more is replaced. "fd:3" takes over a listening socket,
+--- such as one of systemd's; of the options only nodelay, keepalive and fastopen count then. Returns
+--- nil, message, code on failure.
 ---@param address string
 ---@param opts? grun.listen.options
 ---@return grun.listener|nil, string?, string?
@@ -85,6 +91,31 @@ function listener:close() end
 ---@return integer|nil, string?, string?
 function listener:fd() end
 
+---@class grun.starttls.options: grun.tls.options
+---@field tls? grun.tls.context|grun.tls.options its options may also stand here
+---@field server? boolean this side is the server; default: it was accepted by a listener
+---@field hostname? string for clients: whom the certificate must be for
+---@field timeout? number seconds for the handshake; default: the connection's timeout
+
+---@class grun.conn.tls
+---@field version string such as "TLSv1.3"
+---@field cipher string
+---@field alpn? string the protocol that was agreed on
+---@field sni? string the name that the client asked for
+---@field verified boolean the peer's certificate was checked and is good
+---@field reused boolean an earlier session goes on
+---@field peer? grun.tls.cert
+
+---@class grun.tls.cert
+---@field subject string
+---@field issuer string
+---@field not_before number seconds since 1970
+---@field not_after number
+---@field names string[] alternative names: hosts, addresses, e-mail addresses, URIs
+---@field serial string hexadecimal
+---@field fingerprint string SHA-256, hexadecimal
+---@field pem string
+
 ---@class grun.conn
 local conn = {}
 
@@ -92,7 +123,8 @@ local conn = {}
 --- the end, a count: so many bytes, fewer only at the end. Without formats a line. A format that
 --- cannot be met gives nil, message, code after the results of those before it, and keeps what has
 --- come so far: "closed" at the end, "too_large" for a line of more than 64 KiB, "EINVAL" when
---- there is no number, "timeout", "busy" when another thread reads. Parks.
+--- there is no number, "timeout", "busy" when another thread reads, "truncated" when a TLS
+--- connection ended without saying so. Parks.
 ---@param ... string|integer
 ---@return string|number|nil ...
 ---@async
@@ -168,9 +200,9 @@ function conn:send_fd(fd) end
 
 --- Waits for a descriptor from the other side of a unix connection. It is the caller's to close, or
 --- to give to grun.connect or grun.listen ("fd:7"), and is not inherited by child processes. Of
---- several in one message the first counts, the others are closed. Only reads that come before it
---- decide what is lost: read, recv and the like take any bytes they can get, and a descriptor that
---- comes with one of them is gone. So send it first, or ask before. Returns nil, message, code:
+--- several in one message the first counts, the others are closed. It has to be the next thing in
+--- the stream: read, recv and the like take all bytes that are there, and a descriptor that comes
+--- with one of them is lost. So ask for it before it is sent. Returns nil, message, code:
 --- "EBADMSG" when data comes first, which stays to be read. Parks.
 ---@param seconds? number instead of the connection's timeout
 ---@return integer|nil, string?, string?
@@ -182,7 +214,8 @@ function conn:recv_fd(seconds) end
 ---@return { pid: integer, uid: integer, gid: integer }|nil, string?, string?
 function conn:peercred() end
 
---- Ends reading, writing or both. Returns nil, message, code on failure.
+--- Ends reading, writing or both. With TLS the end of writing is said in TLS and the connection
+--- below stays open. Returns nil, message, code on failure.
 ---@param direction "r"|"w"|"rw"
 ---@return true|nil, string?, string?
 function conn:shutdown(direction) end

@@ -283,7 +283,7 @@ static int l_conn_tostring(lua_State *L)
 	here = bare_name(s->fd, gr_sock_name, a);
 	there = bare_name(s->fd, gr_sock_peer, b);
 	if (gr_sock_name(s->fd, &addr) == 0 && addr.u.sa.sa_family != AF_UNIX)
-		lua_pushfstring(L, "conn tcp %s -> %s (fd %d)", here, there, s->fd);
+		lua_pushfstring(L, "conn %s %s -> %s (fd %d)", s->layer ? "tls" : "tcp", here, there, s->fd);
 	else if (*there)
 		lua_pushfstring(L, "conn unix -> %s (fd %d)", there, s->fd);
 	else
@@ -302,7 +302,7 @@ int gr_net_check_direction(lua_State *L)
 
 static int l_conn_poll(lua_State *L)
 {
-	const struct gr_stream *s = gr_conn_check(L);
+	struct gr_stream *s = gr_conn_check(L);
 
 	lua_pushboolean(L, gr_net_check_direction(L) ? gr_stream_writable(s) : gr_stream_readable(s));
 	return 1;

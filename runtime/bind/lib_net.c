@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "bind/lib_tls.h"
 #include "bind/luautil.h"
 #include "net/listener.h"
 #include "net/resolve.h"
@@ -182,7 +183,8 @@ static int parse(lua_State *L, const char *text, size_t len, struct gr_endpoint 
 	const char *why = reason;
 
 	if (gr_addr_parse(text, len, out, reason) == 0) {
-		if (out->scheme == GR_SCHEME_TCP || out->scheme == GR_SCHEME_UNIX || out->scheme == GR_SCHEME_FD)
+		if (out->scheme == GR_SCHEME_TCP || out->scheme == GR_SCHEME_TLS || out->scheme == GR_SCHEME_UNIX ||
+		    out->scheme == GR_SCHEME_FD)
 			return 0;
 		why = "not an address of a stream";
 	}
@@ -224,11 +226,45 @@ static int fail_adopt(lua_State *L, int rc, const char *doing, const char *text,
 	return gr_net_fail_text(L, rc, lua_pushfstring(L, "%s %s: it is not %s", doing, text, wanted));
 }
 
+/* The context that lualib/grun/tls.lua passes for "tls:" addresses. */
+static struct gr_tls_context *check_tls(lua_State *L, int idx)
+{
+	struct gr_tls_context *ctx = gr_tls_to_context(L, idx);
+
+	if (ctx == NULL)
+		luaL_argerror(L, idx, "TLS context expected");
+	return ctx;
+}
+
 /* ---- Listeners ---- */
+
+struct listener {
+	struct gr_listener l; /* first, so that a pointer to one is a pointer to the other */
+	struct gr_tls_context *tls; /* what its connections speak, or NULL */
+};
 
 static struct gr_listener *check_listener(lua_State *L)
 {
 	return gr_net_check_self(L, "listener");
+}
+
+static enum gr_scheme scheme_of(const struct gr_listener *l)
+{
+	return ((const struct listener *)l)->tls ? GR_SCHEME_TLS : GR_SCHEME_TCP;
+}
+
+static int open_accepted(struct gr_stream *s, int fd, const struct gr_listener *l)
+{
+	struct gr_tls_context *tls = ((const struct listener *)l)->tls;
+	int rc = 0;
+
+	gr_stream_open(s, fd);
+	s->accepted = true;
+	if (tls)
+		rc = gr_tls_start(s, tls, true, NULL, 0);
+	if (rc < 0)
+		gr_stream_close(s);
+	return rc;
 }
 
 static int l_listener_accept(lua_State *L)
@@ -242,21 +278,32 @@ static int l_listener_accept(lua_State *L)
 		return rc;
 	s = gr_conn_new(L);
 	fd = gr_listener_accept(l, until);
-	if (fd < 0)
-		return gr_lua_fail(L, fd);
-	gr_stream_open(s, fd);
-	return 1;
+	rc = fd < 0 ? fd : open_accepted(s, fd, l);
+	return rc < 0 ? gr_lua_fail(L, rc) : 1;
 }
 
 static int l_listener_address(lua_State *L)
 {
-	gr_net_push_addr(L, &check_listener(L)->addr);
+	const struct gr_listener *l = check_listener(L);
+	char text[GR_ADDR_TEXT];
+
+	lua_pushlstring(L, text, gr_addr_format(&l->addr, scheme_of(l), text));
 	return 1;
 }
 
 static int l_listener_stop(lua_State *L)
 {
 	gr_listener_stop(check_listener(L));
+	return 0;
+}
+
+static int l_listener_gc(lua_State *L)
+{
+	struct gr_listener *l = check_listener(L);
+
+	gr_listener_close(l);
+	gr_tls_context_unref(((struct listener *)l)->tls);
+	((struct listener *)l)->tls = NULL;
 	return 0;
 }
 
@@ -286,7 +333,7 @@ static int l_listener_tostring(lua_State *L)
 		lua_pushliteral(L, "listener closed");
 		return 1;
 	}
-	gr_addr_format(&l->addr, GR_SCHEME_TCP, text);
+	gr_addr_format(&l->addr, scheme_of(l), text);
 	lua_pushfstring(L, "listener %s (fd %d)", text, l->fd);
 	return 1;
 }
@@ -312,17 +359,20 @@ static int l_net_listen(lua_State *L)
 	size_t len;
 	const char *text = luaL_checklstring(L, 1, &len);
 	struct gr_sock_opts opts = check_opts(L, 2, FOR_LISTEN);
-	struct gr_listener *l;
+	struct listener *l;
 	struct gr_endpoint e;
 	int rc = parse(L, text, len, &e);
 
 	if (rc)
 		return rc;
 	l = lua_newuserdata(L, sizeof(*l));
-	gr_listener_create(l);
+	gr_listener_create(&l->l);
+	l->tls = NULL;
 	luaL_getmetatable(L, LISTENER);
 	lua_setmetatable(L, -2);
-	return listen_on(L, l, text, &e, &opts);
+	if (e.scheme == GR_SCHEME_TLS)
+		gr_tls_context_ref(l->tls = check_tls(L, 3));
+	return listen_on(L, &l->l, text, &e, &opts);
 }
 
 /* ---- Connecting ---- */
@@ -336,6 +386,19 @@ static int adopt_conn(lua_State *L, const char *text, int fd, const struct gr_so
 		return fail_adopt(L, rc, "cannot connect to", text, "a connected stream socket");
 	gr_stream_open(s, fd);
 	return 1;
+}
+
+/* Arguments 3 and 4 are the context and, unless it is the address's, the name that the certificate must be for. */
+static int connect_tls(lua_State *L, struct gr_stream *s, const struct gr_endpoint *e, double until)
+{
+	const char *host = luaL_optstring(L, 4, e->name[0] ? e->name : "localhost");
+	int rc = gr_tls_start(s, check_tls(L, 3), false, host, e->port);
+
+	if (rc == 0)
+		rc = gr_tls_handshake(s, until);
+	if (rc < 0)
+		gr_stream_close(s);
+	return rc;
 }
 
 static int l_net_connect(lua_State *L)
@@ -358,6 +421,8 @@ static int l_net_connect(lua_State *L)
 	rc = gr_resolve(&e, false, addrs, GR_ADDR_MAX, until);
 	if (rc > 0)
 		rc = gr_stream_connect(s, addrs, rc, bound ? &local : NULL, &opts, until);
+	if (rc == 0 && e.scheme == GR_SCHEME_TLS)
+		rc = connect_tls(L, s, &e, until);
 	return rc < 0 ? gr_lua_failf(L, rc, "cannot connect to %s", text) : 1;
 }
 
@@ -489,7 +554,7 @@ static const luaL_Reg listener_methods[] = {
 };
 
 static const luaL_Reg listener_meta[] = {
-	{"__gc", l_listener_close},
+	{"__gc", l_listener_gc},
 	{"__tostring", l_listener_tostring},
 	{NULL, NULL},
 };

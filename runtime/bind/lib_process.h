@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Child processes for Lua: grun.core.process, on which lualib/grun/process.lua stands. */
+/* Child processes for Lua: grun.core.process (lib_process.c) and its spawn (lib_spawn.c). */
 #ifndef GR_BIND_LIB_PROCESS_H
 #define GR_BIND_LIB_PROCESS_H
 
@@ -7,7 +7,12 @@
 
 int luaopen_grun_core_process(lua_State *L);
 
-/* The number of the signal at idx, a name or a number; raises if there is none. */
-int gr_lua_check_signal(lua_State *L, int idx);
+/* The userdata of a process; its environment table holds pid, stdin, stdout, stderr and command. */
+struct gr_lua_process {
+	struct gr_process *process; /* NULL until it runs */
+};
+
+/* spawn(how [, level]) -> process, or nil, message, code. Level as for error(). Upvalue: the metatable of processes. */
+int gr_lua_spawn(lua_State *L);
 
 #endif

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "bind/lib_dgram.h"
+#include "bind/lib_dns.h"
 #include "bind/lib_edit.h"
 #include "bind/lib_fs.h"
 #include "bind/lib_httpd.h"
@@ -25,7 +26,9 @@
 #include "bind/lib_require.h"
 #include "bind/lib_signal.h"
 #include "bind/lib_thread.h"
+#include "bind/lib_tls.h"
 #include "bind/lib_watch.h"
+#include "bind/lib_zlib.h"
 #include "bind/lualib.h"
 #include "bind/luautil.h"
 #include "core/green.h"
@@ -285,6 +288,12 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.signal");
 	lua_pushcfunction(L, luaopen_grun_core_watch);
 	set_module(L, "grun.core.watch");
+	lua_pushcfunction(L, luaopen_grun_core_dns);
+	set_module(L, "grun.core.dns");
+	lua_pushcfunction(L, luaopen_grun_core_tls);
+	set_module(L, "grun.core.tls");
+	lua_pushcfunction(L, luaopen_grun_core_zlib);
+	set_module(L, "grun.core.zlib");
 	lua_pushcfunction(L, luaopen_grun_core_edit);
 	set_module(L, "grun.core.edit");
 	lua_pop(L, 2);

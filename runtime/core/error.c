@@ -3,8 +3,12 @@
 #define _GNU_SOURCE
 #include "core/error.h"
 
+#include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
+
+static char explanation[1024];
 
 struct entry {
 	int rc;
@@ -22,6 +26,18 @@ static const struct entry table[] = {
 	{GR_NOT_FOUND, "ENOTFOUND", "host not found"},
 	{GR_LIMIT, "limit", "no further thread can be created"},
 	{GR_MISUSE, "misuse", "cannot wait here"},
+	{GR_PROTOCOL, "protocol", "malformed message"},
+	{GR_BAD_NAME, "EBADNAME", "bad host name"},
+	{GR_NO_DATA, "ENODATA", "no such record of that host"},
+	{GR_NOT_LOCAL, "ENOTFOUND", "host not found (DNS is not asked here)"},
+	{GR_FORM_ERROR, "EFORMERR", "DNS server did not understand the question"},
+	{GR_SERVER_FAILURE, "ESERVFAIL", "DNS server failure"},
+	{GR_NOT_IMPLEMENTED, "ENOTIMP", "DNS server does not answer such questions"},
+	{GR_REFUSED, "EREFUSED", "DNS server refused to answer"},
+	{GR_BAD_RESPONSE, "EBADRESP", "bad answer from the DNS server"},
+	{GR_TLS, "tls", explanation},
+	{GR_TLS_VERIFY, "tls_verify", explanation},
+	{GR_TRUNCATED, "truncated", "connection truncated: the peer ended it without a TLS close"},
 };
 
 static const struct entry *find(int rc)
@@ -45,4 +61,13 @@ const char *gr_errname(int rc)
 	const char *name = e ? e->name : strerrorname_np(rc < 0 ? -rc : rc);
 
 	return name ? name : "EUNKNOWN";
+}
+
+void gr_error_explain(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(explanation, sizeof(explanation), format, ap);
+	va_end(ap);
 }

@@ -15,6 +15,18 @@ enum gr_error {
 	GR_NOT_FOUND,        /* a host name that does not resolve */
 	GR_LIMIT,            /* no further thread can be created */
 	GR_MISUSE,           /* a wait where waiting is not possible */
+	GR_PROTOCOL,         /* a message that cannot be parsed */
+	GR_BAD_NAME,         /* a host name that cannot exist */
+	GR_NO_DATA,          /* the name exists, but not with the type asked for */
+	GR_NOT_LOCAL,        /* a host name that only DNS may know, where DNS is not asked */
+	GR_FORM_ERROR,       /* DNS servers: cannot understand the question */
+	GR_SERVER_FAILURE,   /* … failed */
+	GR_NOT_IMPLEMENTED,  /* … do not answer such questions */
+	GR_REFUSED,          /* … do not answer us */
+	GR_BAD_RESPONSE,     /* … gave an answer that makes no sense */
+	GR_TLS,              /* TLS failed; gr_error_explain says how */
+	GR_TLS_VERIFY,       /* the peer's certificate was refused; likewise */
+	GR_TRUNCATED,        /* a TLS connection ended without its closing message: bytes may be missing */
 };
 
 /* The message for people. "timeout" and "closed" are exactly these words. Static or thread-local text, never NULL. */
@@ -22,5 +34,9 @@ const char *gr_strerror(int rc);
 
 /* The stable code for programs: "timeout", "closed", "busy", …, or the name of the errno ("ECONNREFUSED"). */
 const char *gr_errname(int rc);
+
+/* Sets the message that gr_strerror gives for GR_TLS and GR_TLS_VERIFY. Right before such a code is returned: no wait may
+ * come before it is read. At most 1023 bytes. */
+void gr_error_explain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -147,10 +147,12 @@ static void io_ready(struct ev_loop *loop, ev_io *ev, int revents)
 	/* epoll_ctl failed and libev has stopped the watcher; without this it would take the next start for no change. */
 	if (revents & EV_ERROR)
 		ev_io_set(ev, ev->fd, ev->events & (EV_READ | EV_WRITE));
-	if (io->waiter == NULL)
-		ev_io_stop(loop, ev);
-	else
+	if (io->waiter)
 		gr_wake(io->waiter, 0);
+	else if (io->watch)
+		io->watch(io);
+	else
+		ev_io_stop(loop, ev);
 }
 
 void gr_io_init(struct gr_io *io, int fd, int events)
@@ -158,6 +160,21 @@ void gr_io_init(struct gr_io *io, int fd, int events)
 	ev_io_init(&io->ev, io_ready, fd, events);
 	io->waiter = NULL;
 	io->result = 0;
+	io->watch = NULL;
+}
+
+void gr_io_watch(struct gr_io *io, void (*fn)(struct gr_io *io))
+{
+	io->watch = fn;
+	ev_io_start(gr_hub.loop, &io->ev);
+	gr_hub.sources++;
+}
+
+void gr_io_unwatch(struct gr_io *io)
+{
+	io->watch = NULL;
+	ev_io_stop(gr_hub.loop, &io->ev);
+	gr_hub.sources--;
 }
 
 int gr_io_subscribe(struct gr_io *io)

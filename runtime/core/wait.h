@@ -44,6 +44,7 @@ struct gr_io {
 	ev_io ev;
 	struct gr_green *waiter; /* parked here, or woken and not run yet; NULL = nobody */
 	int result;              /* < 0 once ended by gr_io_end */
+	void (*watch)(struct gr_io *io); /* see gr_io_watch; NULL mostly */
 };
 
 /* events: EV_READ or EV_WRITE. */
@@ -60,6 +61,11 @@ void gr_io_end(struct gr_io *io, int result);
 
 /* Stops the watcher if nobody waits: the kernel no longer reports this descriptor. */
 void gr_io_disarm(struct gr_io *io);
+
+/* Calls fn in the hub whenever the descriptor is ready, for work that no thread waits for. It must not park and may end
+ * with gr_io_unwatch, after which *io may be freed. */
+void gr_io_watch(struct gr_io *io, void (*fn)(struct gr_io *io));
+void gr_io_unwatch(struct gr_io *io);
 
 /* Waiting for several things at once: subscribe the current thread to each, gr_wait, then unsubscribe from each. The
  * thread is woken with 0 by any of them; look which are ready with poll(2). Returns 0, GR_BUSY or the end's result. */

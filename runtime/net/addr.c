@@ -13,12 +13,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "net/hosts.h"
-
 enum { NAME_MAX_DNS = 253 }; /* RFC 1035 section 2.3.4, written without the final dot */
-
-/* The one cache of the system's hosts file. */
-static struct gr_hosts system_hosts = {.path = "/etc/hosts"};
 
 __attribute__((format(printf, 2, 3))) static int bad(char *why, const char *format, ...)
 {
@@ -317,10 +312,9 @@ int gr_addr_resolve(const struct gr_endpoint *e, bool passive, struct gr_addr *o
 	if (*e->name == '\0' || strcasecmp(e->name, "localhost") == 0)
 		return resolve_localhost(e->port, out, max);
 	rc = gr_addr_literal(e->name, e->port, out);
-	if (rc != GR_BAD_ADDRESS)
-		return rc < 0 ? rc : 1;
-	rc = gr_hosts_lookup(&system_hosts, e->name, e->port, out, max);
-	return rc > 0 ? rc : GR_NOT_FOUND;
+	if (rc == GR_BAD_ADDRESS)
+		return GR_NOT_FOUND;
+	return rc < 0 ? rc : 1;
 }
 
 /* Formatting. */
@@ -388,4 +382,16 @@ size_t gr_addr_format(const struct gr_addr *addr, enum gr_scheme scheme, char *t
 	default:
 		return format_unix(addr, schemes[scheme == GR_SCHEME_UNIXGRAM ? scheme : GR_SCHEME_UNIX].prefix, text);
 	}
+}
+
+/* Comparing. */
+
+bool gr_addr_same_ip(const struct gr_addr *a, const struct gr_addr *b)
+{
+	if (a->u.sa.sa_family != b->u.sa.sa_family)
+		return false;
+	if (a->u.sa.sa_family == AF_INET)
+		return a->u.in.sin_addr.s_addr == b->u.in.sin_addr.s_addr;
+	return a->u.sa.sa_family == AF_INET6 && a->u.in6.sin6_scope_id == b->u.in6.sin6_scope_id &&
+	       IN6_ARE_ADDR_EQUAL(&a->u.in6.sin6_addr, &b->u.in6.sin6_addr);
 }

@@ -51,9 +51,9 @@ struct gr_addr {
  * the same with unixgram, "fd:3" or a bare "host:port", which means tcp. Returns 0, or GR_BAD_ADDRESS with the reason in `why` (GR_ADDR_WHY bytes). Pure. */
 int gr_addr_parse(const char *text, size_t len, struct gr_endpoint *out, char *why);
 
-/* Fills in at most `max` addresses of the endpoint, which is no fd, best first. Host names are "localhost" and those in /etc/hosts.
- * No host means all interfaces if `passive` (to listen), else this machine. Returns their number (>= 1),
- * GR_NOT_FOUND, or -ENODEV for an unknown IPv6 zone. Reads /etc/hosts when it changed; never parks. */
+/* Fills in at most `max` addresses of the endpoint, which is no fd, best first. Of host names it knows only
+ * "localhost"; for others use gr_resolve. No host means all interfaces if `passive` (to listen), else this machine. Returns
+ * their number (>= 1), GR_NOT_FOUND, or -ENODEV for an unknown IPv6 zone. */
 int gr_addr_resolve(const struct gr_endpoint *e, bool passive, struct gr_addr *out, int max);
 
 /* Parses a literal IPv4 or IPv6 address, the latter with an optional zone ("fe80::1%eth0"). Returns 0, GR_BAD_ADDRESS,
@@ -64,5 +64,8 @@ int gr_addr_literal(const char *host, uint16_t port, struct gr_addr *out);
  * addresses mapped into IPv6 are written as IPv4. An unnamed unix socket is "unix:". Of `scheme` that counts which fits the
  * address's family: TCP, TLS or UDP; UNIX or UNIXGRAM. */
 size_t gr_addr_format(const struct gr_addr *addr, enum gr_scheme scheme, char *text);
+
+/* True for the same IP address, zone included, whatever the ports. False for other families. */
+bool gr_addr_same_ip(const struct gr_addr *a, const struct gr_addr *b);
 
 #endif

@@ -124,7 +124,7 @@ int gr_cork_take(struct gr_stream *s, const struct iovec *iov, int n, size_t tot
 	if (rc < 0 || !own)
 		return rc;
 	for (int i = 0; i < n && rc == 0; i++)
-		rc = collect(c, iov[i].iov_base, iov[i].iov_len);
+		rc = collect(s->cork, iov[i].iov_base, iov[i].iov_len);
 	return rc < 0 ? rc : 1;
 }
 

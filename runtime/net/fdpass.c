@@ -132,7 +132,7 @@ static int receive(struct gr_stream *s, double until)
 
 int gr_stream_recv_fd(struct gr_stream *s, double until)
 {
-	int rc = gr_stream_begin_read(s);
+	int rc = gr_stream_begin_read(s, until);
 
 	if (rc < 0)
 		return rc;

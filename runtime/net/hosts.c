@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The hosts file. */
-#define _GNU_SOURCE
 #include "net/hosts.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 /* A piece of the text. */
 struct span {
@@ -94,54 +89,27 @@ int gr_hosts_find(const char *text, size_t len, const char *name, uint16_t port,
 	return n;
 }
 
-static ssize_t read_all(int fd, char *p, size_t size)
+int gr_hosts_lookup(struct gr_textfile *f, const char *name, uint16_t port, struct gr_addr *out, int max)
 {
-	size_t len = 0;
-	ssize_t n;
+	gr_textfile_refresh(f);
+	return f->text ? gr_hosts_find(f->text, f->len, name, port, out, max) : 0;
+}
 
-	while (len < size && (n = read(fd, p + len, size - len)) != 0) {
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		len += n > 0 ? (size_t)n : 0;
+bool gr_hosts_reverse(struct gr_textfile *f, const struct gr_addr *addr, char *name)
+{
+	struct gr_addr there;
+	struct span rest;
+
+	gr_textfile_refresh(f);
+	rest = (struct span){f->text, f->len};
+	while (rest.len > 0) {
+		struct span line = next_line(&rest), first = next_word(&line), word = next_word(&line);
+
+		if (word.len > 0 && word.len < 256 && store(first, 0, &there) && gr_addr_same_ip(&there, addr)) {
+			memcpy(name, word.p, word.len);
+			name[word.len] = '\0';
+			return true;
+		}
 	}
-	return (ssize_t)len;
-}
-
-static void forget(struct gr_hosts *h)
-{
-	free(h->text);
-	h->text = NULL;
-	h->len = 0;
-}
-
-static void load(struct gr_hosts *h)
-{
-	int fd = open(h->path, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	forget(h);
-	if (fd < 0)
-		return;
-	if (fstat(fd, &h->was) == 0 && h->was.st_size > 0 && (h->text = malloc((size_t)h->was.st_size)) != NULL) {
-		n = read_all(fd, h->text, (size_t)h->was.st_size);
-		h->len = n > 0 ? (size_t)n : 0;
-	}
-	close(fd);
-}
-
-static bool changed(const struct stat *a, const struct stat *b)
-{
-	return a->st_mtim.tv_sec != b->st_mtim.tv_sec || a->st_mtim.tv_nsec != b->st_mtim.tv_nsec ||
-	       a->st_size != b->st_size || a->st_ino != b->st_ino || a->st_dev != b->st_dev;
-}
-
-int gr_hosts_lookup(struct gr_hosts *h, const char *name, uint16_t port, struct gr_addr *out, int max)
-{
-	struct stat now;
-
-	if (stat(h->path, &now) != 0)
-		forget(h), memset(&h->was, 0, sizeof(h->was));
-	else if (changed(&now, &h->was))
-		load(h);
-	return h->text ? gr_hosts_find(h->text, h->len, name, port, out, max) : 0;
+	return false;
 }

@@ -14,7 +14,9 @@ static ssize_t pipe_read(struct gr_stream *s, void *buf, size_t len)
 	do
 		n = read(s->fd, buf, len);
 	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
+	n = n < 0 ? -errno : n;
+	s->drained = n == -EAGAIN || (n > 0 && (size_t)n < len);
+	return n;
 }
 
 static ssize_t pipe_write(struct gr_stream *s, const void *buf, size_t len)

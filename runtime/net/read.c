@@ -77,7 +77,6 @@ static ssize_t receive(struct gr_stream *s, char *p, size_t len, double until)
 		if (s->fd < 0)
 			return GR_CLOSED;
 		n = s->ops->read(s, p, len);
-		s->drained = n == -EAGAIN || (n > 0 && (size_t)n < len);
 	} while (n == -EAGAIN);
 	s->eof = n == 0;
 	s->received += n > 0 ? (size_t)n : 0;
@@ -134,15 +133,24 @@ static bool is_inside(const struct gr_stream *s)
 	return s->pinned && gr_hub.may_wait && gr_hub.may_wait() < 0;
 }
 
-static int begin(struct gr_stream *s)
+static int prepare(struct gr_stream *s, double until)
+{
+	int rc = s->ops->prepare(s, until);
+
+	if (rc < 0)
+		s->reading = false;
+	return rc;
+}
+
+static int begin(struct gr_stream *s, double until)
 {
 	if (s->fd < 0)
 		return GR_CLOSED;
-	if (s->reading || s->rd.waiter || is_inside(s))
+	if (s->reading || (s->rd.waiter && !s->unready) || is_inside(s))
 		return GR_BUSY;
 	gr_stream_done(s);
 	s->reading = true;
-	return 0;
+	return __builtin_expect(s->unready, 0) ? prepare(s, until) : 0;
 }
 
 void gr_stream_done(struct gr_stream *s)
@@ -165,9 +173,9 @@ static ssize_t end(struct gr_stream *s, ssize_t rc)
 	return kept < 0 ? kept : rc;
 }
 
-int gr_stream_begin_read(struct gr_stream *s)
+int gr_stream_begin_read(struct gr_stream *s, double until)
 {
-	return begin(s);
+	return begin(s, until);
 }
 
 ssize_t gr_stream_end_read(struct gr_stream *s, ssize_t rc)
@@ -217,7 +225,7 @@ static ssize_t need(struct gr_stream *s, size_t n, double until)
 
 ssize_t gr_stream_read(struct gr_stream *s, size_t n, double until, const char **p)
 {
-	ssize_t got = begin(s);
+	ssize_t got = begin(s, until);
 
 	if (got < 0)
 		return got;
@@ -227,7 +235,7 @@ ssize_t gr_stream_read(struct gr_stream *s, size_t n, double until, const char *
 
 ssize_t gr_stream_recv(struct gr_stream *s, size_t n, double until, const char **p)
 {
-	ssize_t got = begin(s);
+	ssize_t got = begin(s, until);
 
 	if (got < 0)
 		return got;
@@ -237,7 +245,7 @@ ssize_t gr_stream_recv(struct gr_stream *s, size_t n, double until, const char *
 
 ssize_t gr_stream_peek(struct gr_stream *s, size_t n, double until, const char **p)
 {
-	ssize_t got = begin(s);
+	ssize_t got = begin(s, until);
 
 	if (got < 0)
 		return got;
@@ -249,7 +257,7 @@ ssize_t gr_stream_peek(struct gr_stream *s, size_t n, double until, const char *
 
 ssize_t gr_stream_read_all(struct gr_stream *s, double until, const char **p)
 {
-	ssize_t got = begin(s);
+	ssize_t got = begin(s, until);
 
 	if (got < 0)
 		return got;
@@ -274,7 +282,7 @@ static size_t find(const struct gr_stream *s, const char *sep, size_t sep_len, s
 ssize_t gr_stream_read_until(struct gr_stream *s, const char *sep, size_t sep_len, size_t max, double until,
 			     const char **p)
 {
-	ssize_t got = begin(s);
+	ssize_t got = begin(s, until);
 	size_t n, from = 0;
 
 	if (got < 0)
@@ -292,7 +300,7 @@ ssize_t gr_stream_read_until(struct gr_stream *s, const char *sep, size_t sep_le
 ssize_t gr_stream_scan(struct gr_stream *s, gr_stream_scan_fn *scan, void *user, const double *until,
 		       const char **p)
 {
-	ssize_t got = begin(s), n;
+	ssize_t got = begin(s, *until), n;
 
 	if (got < 0)
 		return got;
@@ -344,7 +352,7 @@ static size_t count_blanks(const char *p, size_t n)
 
 ssize_t gr_stream_read_number(struct gr_stream *s, double until, const char **p)
 {
-	ssize_t got = begin(s);
+	ssize_t got = begin(s, until);
 	size_t n, blanks;
 
 	if (got < 0)

@@ -251,6 +251,28 @@ int gr_sock_adopt(int fd, enum gr_sock_role role, const struct gr_sock_opts *opt
 	return rc < 0 ? rc : set_flags(fd);
 }
 
+/* Moving bytes. */
+
+ssize_t gr_sock_recv(int fd, void *buf, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = recv(fd, buf, len, 0);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+ssize_t gr_sock_send(int fd, const void *buf, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = send(fd, buf, len, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
 /* Looking. */
 
 int gr_sock_error(int fd)

@@ -59,6 +59,9 @@ enum gr_sock_role {
  * be set late (nodelay, keepalive, fastopen_queue). Returns 0; -EBADF, -ENOTSOCK, -EINVAL (not in that role), -EAFNOSUPPORT
  * (neither IP nor unix) or another negative errno, and then it is as it was before. */
 int gr_sock_adopt(int fd, enum gr_sock_role role, const struct gr_sock_opts *opts);
+/* One attempt each: the number of bytes (0 from recv: the end), or a negative errno. Never a SIGPIPE. */
+ssize_t gr_sock_recv(int fd, void *buf, size_t len);
+ssize_t gr_sock_send(int fd, const void *buf, size_t len);
 
 /* Takes the pending error of the socket: 0 or a negative errno. */
 int gr_sock_error(int fd);

@@ -26,7 +26,9 @@ static ssize_t sock_read(struct gr_stream *s, void *buf, size_t len)
 	do
 		n = recv(s->fd, buf, len, 0);
 	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
+	n = n < 0 ? -errno : n;
+	s->drained = n == -EAGAIN || (n > 0 && (size_t)n < len);
+	return n;
 }
 
 static ssize_t sock_write(struct gr_stream *s, const void *buf, size_t len)
@@ -97,7 +99,8 @@ void gr_stream_open(struct gr_stream *s, int fd)
 {
 	s->ops = &gr_stream_sock_ops;
 	s->fd = fd;
-	s->eof = s->drained = false;
+	s->eof = s->drained = s->unready = s->unsent = false;
+	s->layer = NULL;
 	gr_io_init(&s->rd, fd, EV_READ);
 	gr_io_init(&s->wr, fd, EV_WRITE);
 }
@@ -203,16 +206,28 @@ static int await_turn(struct gr_stream *s, double until)
 	return rc;
 }
 
-int gr_stream_begin_write(struct gr_stream *s, double until)
+static int take_turn(struct gr_stream *s, double until)
 {
 	if (s->fd < 0)
 		return GR_CLOSED;
 	if (s->writing)
 		return await_turn(s, until);
-	if (s->wr.waiter)
+	if (s->wr.waiter && !s->unready)
 		return GR_BUSY;
 	s->writing = true;
 	return 0;
+}
+
+int gr_stream_begin_write(struct gr_stream *s, double until)
+{
+	int rc = take_turn(s, until);
+
+	if (rc == 0 && __builtin_expect(s->unready, 0)) {
+		rc = s->ops->prepare(s, until);
+		if (rc < 0)
+			gr_stream_end_write(s);
+	}
+	return rc;
 }
 
 void gr_stream_end_write(struct gr_stream *s)
@@ -233,14 +248,14 @@ int gr_stream_settle(struct gr_stream *s, ssize_t n, size_t want, double until, 
 		s->sent += (size_t)n;
 		*sent += (size_t)n;
 	}
-	return n == (ssize_t)want ? 0 : gr_io_wait(&s->wr, until, "conn.write");
+	return n == (ssize_t)want && !s->unsent ? 0 : gr_io_wait(&s->wr, until, "conn.write");
 }
 
 int gr_stream_send(struct gr_stream *s, const char *p, size_t n, double until, size_t *sent)
 {
 	int rc = 0;
 
-	while (n > 0 && rc == 0) {
+	while ((n > 0 || s->unsent) && rc == 0) {
 		ssize_t k;
 
 		gr_stream_share();
@@ -281,7 +296,7 @@ static int send_vector(struct gr_stream *s, struct iovec *iov, int n, size_t lef
 {
 	int rc = 0, used;
 
-	while (left > 0 && rc == 0) {
+	while ((left > 0 || s->unsent) && rc == 0) {
 		ssize_t k;
 
 		gr_stream_share();
@@ -299,33 +314,32 @@ static int send_vector(struct gr_stream *s, struct iovec *iov, int n, size_t lef
 	return rc < 0 || left == 0 ? rc : GR_CLOSED;
 }
 
-/* Offers a write to the cork: results as of gr_cork_take. */
-static int offer(struct gr_stream *s, const struct iovec *iov, int n, size_t bytes, double until, size_t *sent)
+static int write_corked(struct gr_stream *s, struct iovec *iov, int n, double until, size_t *sent)
 {
+	size_t bytes = total(iov, n);
 	int rc = gr_cork_take(s, iov, n, bytes, until);
 
+	if (rc == 0)
+		return send_vector(s, iov, n, bytes, until, sent);
 	*sent += rc > 0 ? bytes : 0;
-	return rc;
+	return rc > 0 ? 0 : rc;
+}
+
+static int write_one_corked(struct gr_stream *s, const char *p, size_t n, double until, size_t *sent)
+{
+	struct iovec all = {.iov_base = (void *)p, .iov_len = n};
+
+	return write_corked(s, &all, 1, until, sent);
 }
 
 int gr_stream_write(struct gr_stream *s, const char *p, size_t n, double until, size_t *sent)
 {
-	struct iovec all = {.iov_base = (void *)p, .iov_len = n};
-	int rc = s->cork ? offer(s, &all, 1, n, until, sent) : 0;
-
-	if (rc != 0)
-		return rc < 0 ? rc : 0;
-	return gr_stream_send(s, p, n, until, sent);
+	return s->cork ? write_one_corked(s, p, n, until, sent) : gr_stream_send(s, p, n, until, sent);
 }
 
 int gr_stream_writev(struct gr_stream *s, struct iovec *iov, int n, double until, size_t *sent)
 {
-	size_t bytes = total(iov, n);
-	int rc = s->cork ? offer(s, iov, n, bytes, until, sent) : 0;
-
-	if (rc != 0)
-		return rc < 0 ? rc : 0;
-	return send_vector(s, iov, n, bytes, until, sent);
+	return s->cork ? write_corked(s, iov, n, until, sent) : send_vector(s, iov, n, total(iov, n), until, sent);
 }
 
 /* ---- Readiness ---- */
@@ -337,9 +351,13 @@ static bool poll_for(int fd, short events)
 	return poll(&p, 1, 0) > 0;
 }
 
-bool gr_stream_readable(const struct gr_stream *s)
+bool gr_stream_readable(struct gr_stream *s)
 {
-	return s->fd < 0 || s->len > 0 || s->eof || poll_for(s->fd, POLLIN);
+	if (s->fd < 0 || s->len > 0 || s->eof)
+		return true;
+	if (s->ops->readable && !s->unready && !s->reading)
+		return s->ops->readable(s);
+	return poll_for(s->fd, POLLIN);
 }
 
 bool gr_stream_writable(const struct gr_stream *s)

@@ -13,7 +13,8 @@ struct gr_stream;
 struct gr_cork;
 
 /* One attempt each, never waiting: a count, 0 at the end of the stream (read), -EAGAIN when it would have to wait, or
- * another negative errno. */
+ * another failure. read also says in s->drained whether the next one should wait for the socket first. write and writev
+ * set s->unsent if they keep bytes that the socket did not take, and are called again, perhaps with none, to send them. */
 struct gr_stream_ops {
 	ssize_t (*read)(struct gr_stream *s, void *buf, size_t len);
 	ssize_t (*write)(struct gr_stream *s, const void *buf, size_t len);
@@ -23,6 +24,8 @@ struct gr_stream_ops {
 	ssize_t (*sendfile)(struct gr_stream *s, int fd, off_t *offset, size_t len);
 	int (*shutdown)(struct gr_stream *s, int how); /* SHUT_RD, SHUT_WR or SHUT_RDWR */
 	void (*close)(struct gr_stream *s);            /* the watchers are stopped already */
+	int (*prepare)(struct gr_stream *s, double until); /* while s->unready, before reading or writing; parks */
+	bool (*readable)(struct gr_stream *s);         /* would a read not wait? NULL: ask the socket */
 };
 
 /* A thread that waits for its turn to write. Lives in the heap. */
@@ -40,6 +43,10 @@ struct gr_stream {
 	bool reading; /* a thread is inside a read */
 	bool writing; /* it is some thread's turn to write */
 	bool pinned;  /* the owner still looks at bytes it took */
+	bool unready; /* ops->prepare has to be called first */
+	bool unsent;  /* the layer holds bytes that the socket did not take */
+	bool accepted; /* by a listener: this side is the server */
+	void *layer;  /* of the ops; NULL for plain sockets */
 	struct gr_io rd, wr;
 	struct gr_writer *writers; /* threads waiting for their turn, first one first */
 	struct gr_cork *cork;      /* what is written is collected there (cork.h); mostly NULL */
@@ -177,14 +184,14 @@ void gr_stream_enqueue(struct gr_stream *s, struct gr_writer *w);
 void gr_stream_dequeue(struct gr_stream *s, const struct gr_writer *w);
 
 /* Around reading past the buffer, which must be empty: 0, GR_CLOSED or GR_BUSY; then the second, which returns rc. */
-int gr_stream_begin_read(struct gr_stream *s);
+int gr_stream_begin_read(struct gr_stream *s, double until);
 ssize_t gr_stream_end_read(struct gr_stream *s, ssize_t rc);
 
 /* Between these two: bytes that the next read is to see. Returns 0 or -ENOMEM. */
 int gr_stream_unread(struct gr_stream *s, const char *p, size_t n);
 
 /* True if a read (or a write) would not wait now. */
-bool gr_stream_readable(const struct gr_stream *s);
+bool gr_stream_readable(struct gr_stream *s);
 bool gr_stream_writable(const struct gr_stream *s);
 
 #endif

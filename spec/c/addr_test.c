@@ -304,7 +304,7 @@ static void test_hosts_file(void)
 {
 	char path[] = "/tmp/hosts_XXXXXX";
 	int fd = mkstemp(path);
-	struct gr_hosts h = {.path = path};
+	struct gr_textfile h = {.path = path};
 	struct gr_addr a[2];
 	char *before;
 
