@@ -41,7 +41,7 @@ ALL_CFLAGS := -std=gnu11 $(VARIANT_$(BUILD)) -g -fexceptions -pthread -Iruntime 
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes $(if $(WERROR),-Werror) $(CPPFLAGS) $(CFLAGS)
 # libev goes in hidden: its libevent-compatible names would capture the calls of modules that use libevent.
 LIBEV       := -l:libev.a -Wl,--exclude-libs,ALL
-LIBS        := $(LUAJIT_LIBS) $(LIBEV) -lcares -lz -lm -ldl
+LIBS        := $(LUAJIT_LIBS) $(LIBEV) -lcares -lm -ldl
 ALL_LDFLAGS := $(EXPORTS:%=-Wl,--dynamic-list=%) $(LDFLAGS)
 
 Q := $(if $(V),,@)

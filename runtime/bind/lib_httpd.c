@@ -75,6 +75,8 @@ static int l_config(lua_State *L)
 	c->trusted = (unsigned)number_field(L, "trust_proxy");
 	c->min_rate = number_field(L, "min_rate");
 	c->gzip = (int)number_field(L, "gzip");
+	if (c->gzip)
+		gr_httpd_gzip_load(L);
 	c->gzip_min = (int64_t)number_field(L, "gzip_min");
 	copy_field(L, "gzip_types", c->gzip_types, sizeof(c->gzip_types));
 	copy_field(L, "server_header", c->server, sizeof(c->server));
@@ -225,6 +227,7 @@ static void begin_request(struct gr_httpd_conn *c, const struct gr_http_head *h)
 	c->want_continue = h->want_continue;
 	c->body = h->body;
 	c->body_error = 0;
+	c->fallback = 0;
 	c->left = h->body == GR_BODY_LENGTH ? h->content_length : 0;
 	memset(&c->chunked, 0, sizeof(c->chunked));
 	c->method = h->method;

@@ -59,6 +59,7 @@ struct gr_httpd_conn {
 	/* the request's body */
 	bool want_continue; /* the client waits for "100 Continue" before it sends the body */
 	uint8_t body;       /* enum gr_http_body of what is left to read */
+	int fallback;       /* status if the handler chooses none; 0 = the usual one */
 	int body_error;     /* why it could not be read; 0 = nothing went wrong */
 	int64_t left;       /* bytes to come, of a body with a length */
 	struct gr_chunked chunked;
@@ -133,6 +134,9 @@ bool gr_httpd_fast_enough(const struct gr_httpd_config *config, double seconds, 
 
 /* Bytes of the compressed body, to be sent. Returns 0 or an error. */
 typedef int gr_httpd_sink(struct gr_httpd_conn *c, const char *p, size_t n);
+
+/* Loads libz, which costs start-up nothing that way; raises when it is not there. First of all. */
+void gr_httpd_gzip_load(lua_State *L);
 
 /* Whether bodies of that media type are to be compressed. */
 bool gr_httpd_gzip_type(const struct gr_httpd_config *config, struct gr_slice type);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Compressed bodies of responses. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,27 @@ struct gr_httpd_gzip {
 	z_stream z;
 	unsigned char out[OUT];
 };
+
+static struct {
+	int (*init)(z_streamp, int, int, int, int, int, const char *, int);
+	int (*deflate)(z_streamp, int);
+	int (*end)(z_streamp);
+} lib;
+
+void gr_httpd_gzip_load(lua_State *L)
+{
+	void *handle = lib.end ? NULL : dlopen("libz.so.1", RTLD_NOW | RTLD_LOCAL);
+
+	if (lib.end)
+		return;
+	if (handle == NULL)
+		luaL_error(L, "compression needs libz: %s", dlerror());
+	*(void **)&lib.init = dlsym(handle, "deflateInit2_");
+	*(void **)&lib.deflate = dlsym(handle, "deflate");
+	*(void **)&lib.end = dlsym(handle, "deflateEnd");
+	if (!lib.init || !lib.deflate || !lib.end)
+		luaL_error(L, "libz has no deflate");
+}
 
 static bool has_end(struct gr_slice s, const char *end)
 {
@@ -52,7 +74,8 @@ int gr_httpd_gzip_begin(struct gr_httpd_conn *c, int64_t length)
 
 	if (g == NULL)
 		return -ENOMEM;
-	if (deflateInit2(&g->z, c->compress, Z_DEFLATED, bits + GZIP, bits - 7, Z_DEFAULT_STRATEGY) != Z_OK) {
+	if (lib.init(&g->z, c->compress, Z_DEFLATED, bits + GZIP, bits - 7, Z_DEFAULT_STRATEGY, ZLIB_VERSION,
+		     (int)sizeof(g->z)) != Z_OK) {
 		free(g);
 		return -ENOMEM;
 	}
@@ -79,7 +102,7 @@ int gr_httpd_gzip_add(struct gr_httpd_conn *c, const char *p, size_t n, enum gr_
 		do {
 			g->z.next_out = g->out;
 			g->z.avail_out = OUT;
-			deflate(&g->z, n > 0 ? Z_NO_FLUSH : modes[flush]);
+			lib.deflate(&g->z, n > 0 ? Z_NO_FLUSH : modes[flush]);
 			rc = g->z.avail_out < OUT ? sink(c, (char *)g->out, OUT - g->z.avail_out) : 0;
 		} while (rc == 0 && g->z.avail_out == 0);
 	} while (rc == 0 && n > 0);
@@ -89,7 +112,7 @@ int gr_httpd_gzip_add(struct gr_httpd_conn *c, const char *p, size_t n, enum gr_
 void gr_httpd_gzip_free(struct gr_httpd_conn *c)
 {
 	if (c->gzip)
-		deflateEnd(&c->gzip->z);
+		lib.end(&c->gzip->z);
 	free(c->gzip);
 	c->gzip = NULL;
 }

@@ -585,6 +585,8 @@ static void set_status(lua_State *L, struct gr_httpd_conn *c, int idx)
 /* The status when the handler chose none and gives no body. */
 static int default_status(const struct gr_httpd_conn *c)
 {
+	if (c->fallback)
+		return c->fallback;
 	if (c->body_error == GR_TOO_LARGE)
 		return 413;
 	if (c->body_error == GR_TIMEOUT)
@@ -599,7 +601,10 @@ int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int first)
 	while (n > 0 && lua_isnil(L, first + n - 1))
 		n--;
 	if (c->taken || c->reply != GR_REPLY_OPEN) {
-		if (n > 0 && c->reply != GR_REPLY_OPEN)
+		/* What res:finish and the like returned may be returned: true, or nil and why. */
+		bool result = n > 0 && (lua_isnil(L, first) || lua_isboolean(L, first));
+
+		if (n > 0 && !result && !c->taken)
 			return luaL_error(L, "bad response: returned after it was begun in another way");
 		return c->reply == GR_REPLY_STARTED ? complete(c, 0) : 0;
 	}
@@ -842,7 +847,10 @@ static int l_response_send(lua_State *L)
 /* _compress(level): the body, of whatever size and type, if the client likes it. */
 static int l_response_compress(lua_State *L)
 {
-	check_open(L)->compress = (int)luaL_checkinteger(L, 2);
+	struct gr_httpd_conn *c = check_open(L);
+
+	gr_httpd_gzip_load(L);
+	c->compress = (int)luaL_checkinteger(L, 2);
 	return 0;
 }
 
