@@ -55,8 +55,9 @@ static int fail_text(lua_State *L, int rc)
 static int l_percent_decode(lua_State *L)
 {
 	struct gr_slice in = check_slice(L, 1);
+	int flags = lua_toboolean(L, 2) ? GR_DECODE_PLUS : 0;
 	char *out = lua_newuserdata(L, in.len + 1);
-	ssize_t n = gr_percent_decode(out, in.p, in.len, lua_toboolean(L, 2) ? GR_DECODE_PLUS : 0);
+	ssize_t n = gr_percent_decode(out, in.p, in.len, flags);
 
 	if (n < 0)
 		return fail_text(L, (int)n);

@@ -254,10 +254,9 @@ function Router:__call(req, res)
   if route then
     return route.fn(req, res)
   end
-  if path == "" then
-    if req.target == "*" then
-      return 204
-    end
+  if path == "*" then -- OPTIONS of the server as a whole
+    return 204
+  elseif path == "" then -- "http://host"
     path = "/"
   end
   local match = { method = method }
