@@ -153,11 +153,20 @@ local function serve(self, state)
   end
 end
 
+local function serve_and_linger(self, state)
+  serve(self, state)
+  httpd.linger(state)
+end
+
+-- The state refers to the connection, so an entry must not be left to a weak table.
 local function serve_connection(self, conn)
   local state = httpd.open(conn, self.config)
   self.states[conn] = state
-  serve(self, state)
-  httpd.linger(state)
+  local ok, err = pcall(serve_and_linger, self, state)
+  self.states[conn] = nil
+  if not ok then
+    error(err, 0)
+  end
 end
 
 --- Takes the server that it now belongs to.
@@ -203,7 +212,7 @@ function M.new(address, app, opts)
     listen = listen_address(https, address:match("^https?://(.*)$")),
     config = configure(opts, https),
     log = opts.access_log and require("grun.http.access_log").new(opts.access_log) or nil,
-    states = setmetatable({}, { __mode = "k" }),
+    states = {}, -- open connection -> its state
   }, Http)
   function self.handler(conn)
     return serve_connection(self, conn)
