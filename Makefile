@@ -23,7 +23,9 @@ ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
 
 SRC     := $(wildcard runtime/*/*.c runtime/*.c) runtime/core/switch_$(ARCH).S
 LUA     := $(sort $(shell find lualib/grun -name '*.lua' 2>/dev/null))
-EXPORTS := $(wildcard runtime/posix/export.list)
+EXPORTS := runtime/posix/export.list
+# libc's names among the exported ones, see posix/next.c.
+LIBC_NAMES := $(shell sed -n '/lua/d; s/^[[:space:]]\([a-z_0-9]*\);$$/\1/p' $(EXPORTS))
 
 OBJ      := $(patsubst %,$(B)/%.o,$(basename $(SRC))) $(B)/lualib.o
 CORE_OBJ := $(filter $(B)/runtime/core/%,$(OBJ))
@@ -42,7 +44,7 @@ ALL_CFLAGS := -std=gnu11 $(VARIANT_$(BUILD)) -g -fexceptions -pthread -Iruntime 
 # libev goes in hidden: its libevent-compatible names would capture the calls of modules that use libevent.
 LIBEV       := -l:libev.a -Wl,--exclude-libs,ALL
 LIBS        := $(LUAJIT_LIBS) $(LIBEV) -lcares -lm -ldl
-ALL_LDFLAGS := $(EXPORTS:%=-Wl,--dynamic-list=%) $(LDFLAGS)
+ALL_LDFLAGS := $(EXPORTS:%=-Wl,--dynamic-list=%) $(LIBC_NAMES:%=-Wl,--wrap=%) $(LDFLAGS)
 
 Q := $(if $(V),,@)
 # In the recipes that call make again: all processors, unless the user said how many.

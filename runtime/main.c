@@ -20,6 +20,7 @@
 #include "core/log.h"
 #include "core/signal.h"
 #include "core/stack.h"
+#include "posix/coop.h"
 
 #define VERSION "0.1.0"
 
@@ -35,6 +36,7 @@ struct options {
 	bool separated;           /* "--" came before it: only one script */
 	bool interactive, version, check, quiet, environment;
 	bool has_action;          /* -e, -l or -j came */
+	bool coop;                /* libc's blocking calls let other threads run */
 	double seed;
 };
 
@@ -50,6 +52,7 @@ static const char usage[] =
 	"  -                  run standard input as a script\n"
 	"  --                 stop handling options\n"
 	"  --check            only compile the scripts\n"
+	"  --no-coop          leave libc's blocking calls alone\n"
 	"  --stack-size KIB   C stack of a thread, in KiB of address space (default 256)\n"
 	"  --seed N           pick ready threads in a pseudo-random order\n"
 	"  --log LEVEL        none, error, warn (default), info or debug\n"
@@ -122,6 +125,8 @@ static int parse_long(struct options *o, const char *word, const char *next)
 	}
 	if (strcmp(word, "--check") == 0)
 		o->check = true;
+	else if (strcmp(word, "--no-coop") == 0)
+		o->coop = false;
 	else if (strcmp(word, "--quiet") == 0)
 		o->quiet = true;
 	else
@@ -282,6 +287,8 @@ static int run(struct options *o)
 	if (L == NULL || prepare(L, o) < 0)
 		return EXIT_FAILURE;
 	watch_signals();
+	if (o->coop)
+		gr_coop_start();
 	gr_hub.on_deadlock = on_deadlock;
 	gr_hub_seed((uint64_t)o->seed);
 	if (spawn_script() < 0) {
@@ -310,7 +317,7 @@ static int open_standard_files(void)
 
 int main(int argc, char **argv)
 {
-	struct options o = {.argc = argc, .argv = argv, .environment = true};
+	struct options o = {.argc = argc, .argv = argv, .environment = true, .coop = true};
 	int rc;
 
 	if (open_standard_files() < 0 || parse(&o) < 0)

@@ -63,6 +63,7 @@ local later = {
   offload = "grun.offload",
   offload_threads = "grun.offload",
   tls = "grun.tls",
+  coop = "grun.coop",
 }
 
 package.loaded["grun"] = setmetatable(grun, {

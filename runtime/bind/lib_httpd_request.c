@@ -598,8 +598,8 @@ static int fail_read(lua_State *L, int rc)
 static int gather(lua_State *L, struct gr_httpd_conn *c, int64_t max, bool whole)
 {
 	int64_t got = 0;
+	const char *p = NULL;
 	luaL_Buffer b;
-	const char *p;
 	ssize_t n = 0;
 
 	if (whole && c->body == GR_BODY_LENGTH && c->left > max)
@@ -640,7 +640,7 @@ static int l_request_body(lua_State *L)
 static int l_request_read(lua_State *L)
 {
 	struct gr_httpd_conn *c = check_turn(L);
-	const char *p;
+	const char *p = NULL;
 	ssize_t n;
 	int rc;
 

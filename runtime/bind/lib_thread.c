@@ -197,8 +197,23 @@ static void point_ffi_elsewhere(lua_State *L)
 	lua_settop(L, 0);
 }
 
+bool gr_thread_owns(lua_State *L)
+{
+	lua_State *hub = gr_lua.hub;
+	bool owns;
+
+	lua_rawgeti(hub, LUA_REGISTRYINDEX, gr_lua.states);
+	lua_pushlightuserdata(hub, L);
+	lua_rawget(hub, -2);
+	owns = lua_toboolean(hub, -1);
+	lua_pop(hub, 2);
+	return owns;
+}
+
 static void forget_state(lua_State *L, struct gr_green *g)
 {
+	void *state = g->user;
+
 	g->user = NULL;
 	if (g->user_flags & GR_THREAD_MAIN)
 		return;
@@ -207,6 +222,9 @@ static void forget_state(lua_State *L, struct gr_green *g)
 	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.states);
 	lua_pushboolean(L, 0);
 	lua_rawseti(L, -2, (int)g->index + 1);
+	lua_pushlightuserdata(L, state);
+	lua_pushnil(L);
+	lua_rawset(L, -3);
 }
 
 /* After an error for want of memory: what the thread had is garbage now, and telling of its end takes some. */
@@ -239,8 +257,12 @@ static enum ending run_body(lua_State *L, struct gr_green *self)
 static void run(struct gr_green *self)
 {
 	lua_State *L = self->user;
-	enum ending how = run_body(L, self);
-	int n = lua_gettop(L) - BASE_HANDLE;
+	enum ending how;
+	int n;
+
+	self->wait_user = L;
+	how = run_body(L, self);
+	n = lua_gettop(L) - BASE_HANDLE;
 
 	/* What the handle has room for can be written without a protected call: it allocates nothing. */
 	if (how != ENDED || n > SLOTS - SLOT_RESULTS || (self->user_flags & GR_THREAD_WATCHED)) {
@@ -302,6 +324,9 @@ static void attach_state(lua_State *L, struct gr_green *g)
 	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.states);
 	lua_insert(L, -2);
 	lua_rawseti(L, -2, (int)g->index + 1);
+	lua_pushlightuserdata(L, co);
+	lua_pushboolean(L, 1);
+	lua_rawset(L, -3);
 	lua_pop(L, 1);
 	g->user = co;
 }

@@ -10,6 +10,7 @@
 #define GR_BIND_LIB_THREAD_H
 
 #include <lua.h>
+#include <stdbool.h>
 
 struct gr_green;
 
@@ -27,6 +28,9 @@ int gr_thread_raise(lua_State *L, int rc);
 
 /* Pushes what lies below every thread's handle; for the main lua_State. */
 void gr_thread_push_base(lua_State *L);
+
+/* True if L is the lua_State that some thread began with, ended ones kept for reuse included. */
+bool gr_thread_owns(lua_State *L);
 
 /* Where the thread was spawned, for gr_hub.spawn_site. */
 const char *gr_thread_site(const struct gr_green *g, int *line);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bind/lib_coop.h"
 #include "bind/lib_dgram.h"
 #include "bind/lib_dns.h"
 #include "bind/lib_edit.h"
@@ -31,9 +32,11 @@
 #include "bind/lib_zlib.h"
 #include "bind/lualib.h"
 #include "bind/luautil.h"
+#include "bind/place.h"
 #include "core/green.h"
 #include "core/hub.h"
 #include "core/log.h"
+#include "core/wait.h"
 
 struct gr_lua gr_lua;
 __thread bool gr_lua_elsewhere;
@@ -45,22 +48,50 @@ __thread bool gr_lua_elsewhere;
  * on the right state repairs it; the unwinder runs it here. Next to the unwinding it costs nothing, so it is done after
  * every error. */
 
-static void leave(lua_State **guarded)
-{
-	lua_State *L = *guarded;
+struct frame {
+	lua_State *L; /* NULL once the function has returned normally */
+	void *outer;  /* the lua_State of the C function around this one */
+	uint16_t refused;
+};
 
+static void leave(struct frame *frame)
+{
+	struct gr_green *self = gr_current;
+	lua_State *L = frame->L;
+
+	self->wait_user = frame->outer;
 	if (L == NULL)
 		return;
+	self->refused = frame->refused;
 	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.noop);
 	lua_call(L, 0, 0);
 }
 
-static int wrap(lua_State *L, lua_CFunction f)
+/* A C library was refused a wait below this function, which has returned normally: now the cancel can be raised. */
+static int tell_refusal(lua_State *L, int n)
 {
-	lua_State *guarded __attribute__((cleanup(leave))) = L;
-	int n = f(L);
+	int rc = gr_check_slow();
 
-	guarded = NULL;
+	if (rc == 0)
+		return n;
+	luaL_checkstack(L, 4, NULL);
+	return gr_thread_raise(L, rc);
+}
+
+/* gr_current->wait_user is kept right because interposed calls of libc may park below any C function. */
+int gr_lua_wrap(lua_State *L, lua_CFunction f)
+{
+	struct gr_green *self = gr_current;
+	struct frame frame __attribute__((cleanup(leave))) = {L, self->wait_user, self->refused};
+	int n;
+
+	self->wait_user = L;
+	n = f(L);
+	if (__builtin_expect(self->refused != frame.refused, 0)) {
+		self->refused = frame.refused;
+		n = tell_refusal(L, n);
+	}
+	frame.L = NULL;
 	return n;
 }
 
@@ -72,16 +103,17 @@ static int l_noop(lua_State *L)
 
 /* ---- Places where nothing may wait: debug hooks and jit.attach handlers ---- */
 
-static void restore_nopark(const char **saved)
+void gr_lua_restore_nopark(const char **saved)
 {
-	gr_lua.nopark = *saved;
+	if (!gr_lua.forked)
+		gr_lua.nopark = *saved;
 }
 
 static lua_Hook user_hook;
 
 static void hook(lua_State *L, lua_Debug *ar)
 {
-	const char *saved __attribute__((cleanup(restore_nopark))) = gr_lua.nopark;
+	const char *saved __attribute__((cleanup(gr_lua_restore_nopark))) = gr_lua.nopark;
 
 	/* Hooks belong to the whole VM, so one that raises would break off what tells others of a thread's end. */
 	if (gr_current->user_flags & GR_THREAD_ENDING)
@@ -116,7 +148,7 @@ lua_Hook lua_gethook(lua_State *L)
 
 static int l_attached(lua_State *L)
 {
-	const char *saved __attribute__((cleanup(restore_nopark))) = gr_lua.nopark;
+	const char *saved __attribute__((cleanup(gr_lua_restore_nopark))) = gr_lua.nopark;
 
 	gr_lua.nopark = "in a jit.attach handler";
 	lua_pushvalue(L, lua_upvalueindex(1));
@@ -256,6 +288,20 @@ static void set_module(lua_State *L, const char *name)
 	lua_setfield(L, -2, name);
 }
 
+/* Modules that are repaired when a script loads them; see lualib/grun/repair.lua. */
+static const char *const repaired[] = {"cqueues", "socket.core", NULL};
+
+static int l_load_repaired(lua_State *L)
+{
+	lua_getglobal(L, "require");
+	lua_pushliteral(L, "grun.repair");
+	lua_call(L, 1, 1);
+	lua_getfield(L, -1, "load");
+	lua_pushvalue(L, 1);
+	lua_call(L, 1, 1);
+	return 1;
+}
+
 static void set_modules(lua_State *L)
 {
 	lua_getglobal(L, "package");
@@ -296,6 +342,12 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.zlib");
 	lua_pushcfunction(L, luaopen_grun_core_edit);
 	set_module(L, "grun.core.edit");
+	lua_pushcfunction(L, luaopen_grun_core_coop);
+	set_module(L, "grun.core.coop");
+	for (int i = 0; repaired[i]; i++) {
+		lua_pushcfunction(L, l_load_repaired);
+		lua_setfield(L, -2, repaired[i]);
+	}
 	lua_pop(L, 2);
 }
 
@@ -371,7 +423,7 @@ static int l_setup(lua_State *L)
 	gr_lua.traceback = function_ref(L, l_traceback);
 	gr_lua.hub = lua_newthread(L);
 	luaL_ref(L, LUA_REGISTRYINDEX);
-	lua_pushlightuserdata(L, (void *)wrap);
+	lua_pushlightuserdata(L, (void *)gr_lua_wrap);
 	luaJIT_setmode(L, -1, LUAJIT_MODE_WRAPCFUNC | LUAJIT_MODE_ON);
 	set_function(L, "coroutine", "running", l_running);
 	set_function(L, "os", "exit", l_exit);
@@ -390,8 +442,10 @@ static int l_setup(lua_State *L)
 
 lua_State *gr_state_new(bool environment)
 {
-	lua_State *L = luaL_newstate();
+	lua_State *L;
 
+	gr_place_init();
+	L = luaL_newstate();
 	if (L == NULL)
 		return NULL;
 	memset(&gr_lua, 0, sizeof(gr_lua));

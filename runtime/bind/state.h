@@ -24,6 +24,7 @@ struct gr_lua {
 	const char *nopark;                          /* why nothing may wait now, or NULL */
 	int (*gc)(lua_State *L, int what, int data); /* libluajit's lua_gc, which ours stands in front of */
 	bool ffi_loaded;
+	bool forked;     /* this is a child that a C module forked: nothing waits ever again */
 };
 
 extern struct gr_lua gr_lua;
@@ -37,5 +38,11 @@ lua_State *gr_state_new(bool environment);
 
 /* Closes it; nothing may wait any more. */
 void gr_state_close(void);
+
+/* The wrapper around every C function that LuaJIT calls, see state.c. */
+int gr_lua_wrap(lua_State *L, lua_CFunction f);
+
+/* For __attribute__((cleanup)) on a copy of gr_lua.nopark. */
+void gr_lua_restore_nopark(const char **saved);
 
 #endif

@@ -403,6 +403,8 @@ struct gr_green *gr_green_take(void (*run)(struct gr_green *))
 	g->attention = 0;
 	g->delayed = false;
 	g->daemon = false;
+	g->refused = 0;
+	g->plain = 0;
 	g->what = NULL;
 	g->wait_token = NULL;
 	g->switches = 0;
@@ -490,6 +492,15 @@ uint32_t gr_green_limit(void)
 uint32_t gr_green_live(void)
 {
 	return all.live;
+}
+
+void gr_green_forked(void)
+{
+	for (uint32_t i = 0; i < all.used; i++)
+		if (at(i) != gr_current)
+			at(i)->state = GR_FREE;
+	runq.head = runq.idle = NULL;
+	all.live = gr_on_green();
 }
 
 void gr_green_set_max(uint32_t max)

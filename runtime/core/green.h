@@ -35,6 +35,8 @@ struct gr_green {
 	uint8_t attention;     /* set of enum gr_attention */
 	bool delayed;          /* GR_NEW and waiting for its start time, not in the run queue */
 	bool daemon;           /* does not keep the process alive */
+	uint16_t refused;      /* posix: interposed calls that failed for a cancel and were not told to Lua yet */
+	uint16_t plain;        /* posix: > 0: interposed calls go straight to the kernel */
 	int wake;              /* result of the park that was ended */
 	uint32_t index;        /* small number, fixed for the life of this struct */
 	uint32_t switches;     /* how often it was given the processor since spawn; wraps */
@@ -138,6 +140,9 @@ void gr_green_free_all(void);
 void gr_abandon(void);
 /* See gr_hub_seed. */
 void gr_green_seed(uint64_t seed);
+
+/* In a forked child: every thread but the current one is dead, whatever wakes it. */
+void gr_green_forked(void);
 
 /* At most so many threads at once (default 4,000,000); the next gr_green_take fails with EAGAIN. */
 void gr_green_set_max(uint32_t max);

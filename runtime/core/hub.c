@@ -138,10 +138,21 @@ int gr_hub_init(void)
 	return install_fault_handler();
 }
 
+static void before_poll(void)
+{
+	void (*f)(void) = gr_hub.on_poll;
+
+	gr_hub.on_poll = NULL;
+	if (f)
+		f();
+}
+
 static void poll_events(void)
 {
-	bool wait = !gr_have_ready() && !gr_have_idle();
+	bool wait;
 
+	before_poll();
+	wait = !gr_have_ready() && !gr_have_idle();
 	watch_free_stacks();
 	ev_run(gr_hub.loop, wait ? EVRUN_ONCE : EVRUN_NOWAIT);
 	if (!gr_have_ready())

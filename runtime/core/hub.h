@@ -24,6 +24,8 @@ struct gr_hub {
 	int (*may_wait)(void);
 	/* Called once, before the next switch, and NULL again from then on. Must not switch. */
 	void (*on_switch)(void);
+	/* The same before the loop is polled for events the next time. */
+	void (*on_poll)(void);
 	/* Where a thread was spawned: the source's name (NULL: unknown) and *line. Called by the overflow reporter on the
 	 * signal stack, when the thread's own stack is full. */
 	const char *(*spawn_site)(const struct gr_green *g, int *line);

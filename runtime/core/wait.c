@@ -121,6 +121,20 @@ int gr_wait(double until, const char *what)
 	return gr_on_green() ? wait_for(until, GR_TIMEOUT, what) : GR_MISUSE;
 }
 
+int gr_wait_stubborn(double until, const char *what)
+{
+	struct gr_green *self = gr_current;
+	int rc;
+
+	if (!gr_on_green() || (gr_hub.may_wait && gr_hub.may_wait() < 0))
+		return GR_MISUSE;
+	do {
+		self->expiry = GR_TIMEOUT;
+		rc = park_until(self, until, what);
+	} while (rc == GR_CANCELED || rc == GR_DEADLINE);
+	return rc;
+}
+
 int gr_sleep_until(double until)
 {
 	return gr_on_green() ? wait_for(until, 0, "sleep") : GR_MISUSE;

@@ -33,6 +33,9 @@ void gr_wait_timer_cb(struct ev_loop *loop, ev_timer *timer, int revents);
 /* Waits for gr_wake; returns its result. */
 int gr_wait(double until, const char *what);
 
+/* The same, but neither a cancel nor a deadline ends it. */
+int gr_wait_stubborn(double until, const char *what);
+
 /* Waits until the time `until`; returns 0 then, never earlier. */
 int gr_sleep_until(double until);
 

@@ -5,8 +5,7 @@
 local helper = require("spec.helper")
 local lfs = require("lfs")
 
-local SOURCE, DIR = "spec/c/parkmod.c", "build/spec"
-local TARGET = DIR .. "/parkmod.so"
+local DIR = "build/spec"
 
 local M = {
   jit_modes = {
@@ -21,21 +20,28 @@ local function modified(name)
 end
 
 -- Under a name of its own until complete, so that two runs at once do not disturb each other.
-local function compile()
-  local unfinished = TARGET .. "." .. math.random(1e9)
+local function compile(source, target)
+  local unfinished = target .. "." .. math.random(1e9)
   local command = ("mkdir -p %s && cc -std=gnu11 -O1 -g -Wall -Wextra -fexceptions -shared -fPIC " ..
-    "$(pkg-config --cflags luajit) -o %s %s && mv %s %s"):format(DIR, unfinished, SOURCE, unfinished, TARGET)
+    "$(pkg-config --cflags luajit) -o %s %s && mv %s %s"):format(DIR, unfinished, source, unfinished, target)
   if os.execute(command) ~= 0 then
-    error("cannot compile " .. SOURCE)
+    error("cannot compile " .. source)
   end
 end
 
---- Compiles the C module when needed; returns the LUA_CPATH that finds it.
-function M.cpath()
-  if modified(TARGET) <= modified(SOURCE) then
-    compile()
+--- Compiles a C module of that name when needed; returns the pattern for package.cpath that finds it.
+function M.build(source, name)
+  local target = ("%s/%s.so"):format(DIR, name)
+  if modified(target) <= modified(source) then
+    compile(source, target)
   end
-  return lfs.currentdir() .. "/" .. DIR .. "/?.so;;"
+  return lfs.currentdir() .. "/" .. DIR .. "/?.so"
+end
+
+--- Compiles the C modules for waiting when needed; returns the LUA_CPATH that finds them.
+function M.cpath()
+  M.build("spec/coop/libc.c", "cooplibc")
+  return M.build("spec/c/parkmod.c", "parkmod") .. ";;"
 end
 
 --- Runs a script with options of grun before it and arguments after it. Returns stdout, stderr,
