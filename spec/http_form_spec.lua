@@ -169,8 +169,8 @@ describe("of an HTTP server", function()
     it("takes curl's", function()
       local port = form_server()
       local name = helper.tmpname(("curl"):rep(50000))
-      local pipe = io.popen(("curl -s -m 10 --form-string 'a=b;c' -F 'file=@%s;type=text/x' http://127.0.0.1:%d/"):format(
-        name, port))
+      local command = "curl -s -m 10 --form-string 'a=b;c' -F 'file=@%s;type=text/x' http://127.0.0.1:%d/"
+      local pipe = io.popen(command:format(name, port))
       assert.equal("ok", pipe:read("*a"))
       pipe:close()
       assert.equal("b;c", seen[1].a)

@@ -222,6 +222,19 @@ describe("lualib/meta/zlib.lua", function()
   end)
 end)
 
+describe("lualib/meta/http.lua", function()
+  it("declares every method of requests and responses and no other", function()
+    require("grun.http.server")
+    local httpd = require("grun.core.httpd")
+    local text = read("lualib/meta/http.lua")
+    for owner, methods in pairs({ req = httpd.request_methods, res = httpd.response_methods }) do
+      local declared = declarations(text, owner .. ":")
+      assert.same(names(methods), names(declared))
+      check_documentation(declared)
+    end
+  end)
+end)
+
 describe("lualib/meta", function()
   it("holds files that compile and that editors know as declarations", function()
     local lfs = require("lfs")

@@ -85,8 +85,8 @@ end
 
 --- Answers with a file { handle =, size =, mtime =, etag =, kind = its media type }: all of it, the
 --- ranges that are asked for, 304 when the client has it, 416. Its other fields are set already.
---- The caller closes the handle. Returns true, or nil, message, code when the client has gone or the
---- file has become shorter, which ends the connection. Parks.
+--- The caller closes the handle. Returns true, or nil, message, code when the client has gone or
+--- the file has become shorter, which ends the connection. Parks.
 function M.serve(req, res, file)
   res:header("ETag", file.etag):header("Last-Modified", text.date(file.mtime))
   if is_known(req, file) then

@@ -181,8 +181,8 @@ local function open(req, config)
   return parts
 end
 
---- Goes through the parts of a multipart/form-data body, which are read while they arrive: use it as
---- `for part in assert(req:multipart()) do`. The iterator raises what the body's failure is.
+--- Goes through the parts of a multipart/form-data body, which are read while they arrive: use it
+--- as `for part in assert(req:multipart()) do`. The iterator raises what the body's failure is.
 function M.multipart(req, opts)
   local parts, message, code = open(req, configure(opts, 2))
   if not parts then

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What responses can do besides (runtime/bind/lib_httpd_response.c): redirects, JSON, cookies, files.
+-- What responses can do besides (runtime/bind/lib_httpd_response.c): redirects, JSON, cookies,
+-- files.
 
 local httpd = require("grun.core.httpd")
 

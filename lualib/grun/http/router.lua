@@ -9,8 +9,8 @@ Router.__index = Router
 
 local texts = require("grun.core.httptext")
 
--- A node of the tree, one for each segment of the paths: `literal` children by text, one child for a
--- parameter, one for the rest of the path, and handlers by method.
+-- A node of the tree, one for each segment of the paths: `literal` children by text, one child for
+-- a parameter, one for the rest of the path, and handlers by method.
 local function new_node()
   return { literal = {}, param = nil, rest = nil, handlers = nil }
 end
@@ -71,11 +71,11 @@ local function add(self, method, path, handler, level)
   if not is_callable(handler) then
     error("route: handler must be a function, got " .. type(handler), level)
   end
-  local node, names = make(self, self._prefix .. (path == "/" and self._prefix ~= "" and "" or path),
-    level + 1)
+  local full = self._prefix .. (path == "/" and self._prefix ~= "" and "" or path)
+  local node, names = make(self, full, level + 1)
   node.handlers = node.handlers or {}
   if #names == 0 then
-    self._exact[self._prefix .. (path == "/" and self._prefix ~= "" and "" or path)] = node
+    self._exact[full] = node
   end
   if node.handlers[method] then
     error(("route: %s %s is there already"):format(method, path), level)
@@ -90,8 +90,9 @@ end
 
 --- Adds a route. Segments ":name" match any one segment, a last segment "*name" any rest of the
 --- path, also an empty one; what they matched is in req.params, without escapes, and the rest with
---- them and its "/" in req.rest_path. Plain segments win over ":name", that over "*name", unless only
---- the other has a route for the method. The method "*" is for all that have no route of their own.
+--- them and its "/" in req.rest_path. Plain segments win over ":name", that over "*name", unless
+--- only the other has a route for the method. The method "*" is for all that have no route of their
+--- own.
 ---@param method string such as "GET"
 ---@param path string such as "/users/:id"
 ---@param handler fun(req: grun.http.request, res: grun.http.response): any ...
@@ -165,9 +166,9 @@ local function pick(handlers, method)
   return handlers[method] or method == "HEAD" and handlers.GET or handlers["*"]
 end
 
--- Looks for the route that serves the path from byte `at` (a "/") on: `match` has the method and gets
--- the parameters' values, and the handlers of other methods that were met. Goes back when a plain
--- segment leads nowhere. Returns the route and how many values there are.
+-- Looks for the route that serves the path from byte `at` (a "/") on: `match` has the method and
+-- gets the parameters' values, and the handlers of other methods that were met. Goes back when a
+-- plain segment leads nowhere. Returns the route and how many values there are.
 local find
 
 -- The same for a path that ends at this node.
@@ -278,8 +279,8 @@ function Router:__call(req, res)
   return route.fn(req, res)
 end
 
---- A new router: a handler for grun.server that looks at method and path. A path without a route gets
---- 404, one with routes for other methods only 405, HEAD is served by the route for GET.
+--- A new router: a handler for grun.server that looks at method and path. A path without a route
+--- gets 404, one with routes for other methods only 405, HEAD is served by the route for GET.
 ---@return grun.http.router
 function M.router()
   return setmetatable({

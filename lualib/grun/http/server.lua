@@ -123,7 +123,10 @@ end
 -- Tells of an error that did not end its thread. `on_error` is the server's own.
 local function report(self, err, req)
   local caught = thread.caught(err)
-  local what = req and ("%s %s of %s"):format(req.method, req.target, req.peer or "?") or "a request"
+  local what = "a request"
+  if req then
+    what = ("%s %s of %s"):format(req.method, req.target, req.peer or "?")
+  end
   if not self._on_error then
     return thread.report(what, caught)
   end
@@ -202,8 +205,8 @@ local function listen_address(https, rest)
   return (https and "tls://" or "tcp://") .. rest
 end
 
---- Makes what a grun.server with such an address needs: `handler` for its connections, `listen`, the
---- address of its listener. Raises for bad options, as if its caller's caller did.
+--- Makes what a grun.server with such an address needs: `handler` for its connections, `listen`,
+--- the address of its listener. Raises for bad options, as if its caller's caller did.
 function M.new(address, app, opts)
   local https = address:find("^https") ~= nil
   local self = setmetatable({

@@ -22,9 +22,10 @@ local LIST_MAX = 10000 -- entries of a listing
 ---@field cache_control? string|fun(path: string): string? value of Cache-Control
 ---@field types? table<string, string> media types by the end of names: { lua = "text/plain" }
 ---@field charset? string|false of text types ("utf-8")
----@field precompressed? boolean send "x.js.br" or "x.js.gz" for "x.js" to those who accept it (true)
----@field gzip? boolean compress text of 1 to 256 KiB for those who accept it; up to 8 MiB of results
----are kept (true)
+---@field precompressed? boolean send "x.js.br" or "x.js.gz" for "x.js" to those who accept it
+---(true)
+---@field gzip? boolean compress text of 1 to 256 KiB for those who accept it; up to 8 MiB of
+---results are kept (true)
 ---@field headers? table<string, string> further header fields of every file
 
 local options = {
@@ -52,7 +53,8 @@ local STATUS = {
 local Static = { __name = "grun.http.static" }
 Static.__index = Static
 
--- The path below the root: without "/" at its beginning, "" for the root. nil: there is no such file.
+-- The path below the root: without "/" at its beginning, "" for the root. nil: there is no such
+-- file.
 local function relative(self, req)
   local raw = req.rest_path or req.raw_path
   local prefix = self.prefix
@@ -273,9 +275,9 @@ function Static:__call(req, res)
   return refuse(res, STATUS[mtime] or 500)
 end
 
---- A handler that serves the files of a directory, which it opens now: ranges (at most 16), conditions,
---- types by name, HEAD. Links are followed as long as they stay below the directory; nothing but
---- regular files is served. Raises when there is no such directory.
+--- A handler that serves the files of a directory, which it opens now: ranges (at most 16),
+--- conditions, types by name, HEAD. Links are followed as long as they stay below the directory;
+--- nothing but regular files is served. Raises when there is no such directory.
 ---@param dir string
 ---@param opts? grun.http.static.options
 ---@return fun(req: grun.http.request, res: grun.http.response)
