@@ -222,8 +222,8 @@ describe("lualib/meta/zlib.lua", function()
   end)
 end)
 
-describe("lualib/meta/http.lua", function()
-  local text = read("lualib/meta/http.lua")
+describe("lualib/meta/http.lua and http_client.lua", function()
+  local text = read("lualib/meta/http_client.lua")
 
   it("declares all of grun.http that is the client's, and no other", function()
     local there = {}
@@ -249,6 +249,17 @@ describe("lualib/meta/http.lua", function()
     local declared = declarations(text, "httpc.")
     assert.same(names(functions(require("grun.core.httpc"))), names(declared))
     check_documentation(declared)
+  end)
+
+  it("declares every method of requests and responses and no other", function()
+    require("grun.http.server")
+    local httpd = require("grun.core.httpd")
+    local of_server = read("lualib/meta/http.lua")
+    for owner, methods in pairs({ req = httpd.request_methods, res = httpd.response_methods }) do
+      local declared = declarations(of_server, owner .. ":")
+      assert.same(names(methods), names(declared))
+      check_documentation(declared)
+    end
   end)
 end)
 

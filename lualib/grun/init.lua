@@ -55,6 +55,7 @@ local later = {
   server = "grun.server",
   http = "grun.http",
   servers = "grun.server",
+  http = "grun.http",
   process = "grun.process",
   fs = "grun.fs",
   watch = "grun.watch",

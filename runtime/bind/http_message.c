@@ -10,10 +10,14 @@
 
 #include "bind/lib_net.h"
 #include "bind/luautil.h"
+#include "core/hub.h"
 
 static const char HEADERS[] = "grun.http.headers";
 
-enum { TRAILERS = 32 };
+enum {
+	TRAILERS = 32,
+	SLOW_FIRST = 10, /* seconds of waiting for a body before its rate counts */
+};
 
 /* ---- Fields ---- */
 
@@ -184,13 +188,24 @@ static ssize_t read_kind(struct gr_body *b, struct gr_stream *s, size_t max, dou
 	}
 }
 
+/* The time between reads is the reader's own and does not count. */
+static ssize_t read_at_rate(struct gr_body *b, struct gr_stream *s, size_t max, double until, const char **p)
+{
+	double now = gr_now(), slow = now + SLOW_FIRST + (double)b->received / b->min_rate - b->waited;
+	ssize_t n = read_kind(b, s, max, slow < until ? slow : until, p);
+
+	b->waited += gr_now() - now;
+	b->received += n > 0 ? n : 0;
+	return n;
+}
+
 ssize_t gr_body_read(struct gr_body *b, struct gr_stream *s, size_t max, double until, const char **p)
 {
 	ssize_t n;
 
 	if (b->error)
 		return b->error;
-	n = read_kind(b, s, max, until, p);
+	n = b->min_rate > 0 ? read_at_rate(b, s, max, until, p) : read_kind(b, s, max, until, p);
 	/* Another thread reads, or this is no place to wait: that says nothing about the body. */
 	if (n < 0 && n != GR_BUSY && n != GR_MISUSE)
 		b->error = (int)n;

@@ -31,6 +31,9 @@ struct gr_body {
 	int error;    /* why it could not be read, which is for good; 0 = nothing went wrong */
 	int64_t left; /* bytes to come, of a body with a length */
 	struct gr_chunked chunked;
+	double min_rate;  /* bytes per second; one that comes slower is a GR_TIMEOUT. 0 = any rate */
+	int64_t received; /* with a rate: bytes so far … */
+	double waited;    /* … and seconds spent waiting for them */
 };
 
 /* Makes it ready for the body of the message with that head. */

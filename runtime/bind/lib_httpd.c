@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "bind/lib_net.h"
 #include "bind/luautil.h"
@@ -13,7 +14,12 @@
 
 static const char CONN_CLASS[] = "grun.http.state", CONFIG_CLASS[] = "grun.http.config";
 
-enum { FIELDS_LIMIT = 1024 }; /* what max_headers may be set to */
+enum {
+	FIELDS_LIMIT = 1024,      /* what max_headers may be set to */
+	LINGER = 2,               /* seconds, and … */
+	LINGER_MAX = 16 << 20,    /* … bytes that are taken from a client which has not read our response */
+	LINGER_PIECE = 64 << 10,
+};
 
 /* ---- Configuration ---- */
 
@@ -37,11 +43,20 @@ static double number_field(lua_State *L, const char *name)
 	return n;
 }
 
+static void copy_field(lua_State *L, const char *name, char *out, size_t size)
+{
+	const char *text;
+
+	lua_getfield(L, 1, name);
+	text = lua_tostring(L, -1);
+	snprintf(out, size, "%s", text ? text : "");
+	lua_pop(L, 1);
+}
+
 /* config(table): lualib/grun/http/server.lua has checked all values. */
 static int l_config(lua_State *L)
 {
 	struct gr_httpd_config *c;
-	const char *server;
 
 	luaL_checktype(L, 1, LUA_TTABLE);
 	c = lua_newuserdata(L, sizeof(*c));
@@ -58,13 +73,17 @@ static int l_config(lua_State *L)
 	c->max_body = (int64_t)number_field(L, "max_body");
 	c->max_requests = (uint32_t)number_field(L, "max_requests");
 	c->trusted = (unsigned)number_field(L, "trust_proxy");
+	c->min_rate = number_field(L, "min_rate");
+	c->gzip = (int)number_field(L, "gzip");
+	if (c->gzip)
+		gr_httpd_gzip_load(L);
+	c->gzip_min = (int64_t)number_field(L, "gzip_min");
+	copy_field(L, "gzip_types", c->gzip_types, sizeof(c->gzip_types));
+	copy_field(L, "server_header", c->server, sizeof(c->server));
 	lua_getfield(L, 1, "https");
 	c->https = lua_toboolean(L, -1);
 	lua_getfield(L, 1, "proxy_protocol");
 	c->proxy_protocol = lua_toboolean(L, -1);
-	lua_getfield(L, 1, "server_header");
-	server = lua_tostring(L, -1);
-	snprintf(c->server, sizeof(c->server), "%s", server ? server : "");
 	lua_settop(L, 2);
 	return 1;
 }
@@ -100,6 +119,7 @@ static int l_conn_gc(lua_State *L)
 {
 	struct gr_httpd_conn *c = check_conn(L);
 
+	gr_httpd_gzip_free(c);
 	free(c->out);
 	free(c->peer);
 	c->out = NULL;
@@ -206,6 +226,8 @@ static void begin_request(struct gr_httpd_conn *c, const struct gr_http_head *h)
 	c->keep = h->keep_alive && !(c->config->max_requests && c->turn >= c->config->max_requests);
 	c->want_continue = h->want_continue;
 	gr_body_begin(&c->body, h);
+	c->body.min_rate = c->config->min_rate;
+	c->fallback = 0;
 	c->method = h->method;
 	c->minor = h->minor;
 	c->reply = GR_REPLY_OPEN;
@@ -213,6 +235,7 @@ static void begin_request(struct gr_httpd_conn *c, const struct gr_http_head *h)
 	c->nfields = 0;
 	c->sent = 0;
 	c->to_send = 0;
+	c->compress = c->config->gzip;
 	c->began = c->logged ? gr_now() : 0;
 }
 
@@ -220,6 +243,7 @@ static void begin_request(struct gr_httpd_conn *c, const struct gr_http_head *h)
 static int refuse(struct gr_httpd_conn *c, int rc)
 {
 	c->keep = false;
+	c->refused = true;
 	c->reply = GR_REPLY_OPEN;
 	c->method = GR_METHOD_OTHER;
 	c->minor = 1;
@@ -346,6 +370,30 @@ static int l_fail(lua_State *L)
 	return 1;
 }
 
+/* linger(state): before the connection is closed. The kernel answers bytes that nobody read with a reset, which may overtake
+ * our response: so the client is told that nothing more comes, and what it still sends is dropped for a while. */
+static int l_linger(lua_State *L)
+{
+	struct gr_httpd_conn *c = check_conn(L);
+	double until = gr_until(LINGER);
+	size_t budget = LINGER_MAX;
+	const char *p;
+	ssize_t n;
+	int rc;
+
+	if (c->taken || c->stream->fd < 0 || (!c->refused && c->body.kind == GR_BODY_NONE && c->stream->len == 0))
+		return 0;
+	rc = gr_lua_enter_wait(L);
+	if (rc || gr_stream_shutdown(c->stream, SHUT_WR) < 0)
+		return 0;
+	do {
+		n = gr_stream_recv(c->stream, LINGER_PIECE, until, &p);
+		gr_stream_done(c->stream);
+		budget -= n > 0 && (size_t)n < budget ? (size_t)n : 0;
+	} while (n > 0 && budget > LINGER_PIECE);
+	return n == GR_CANCELED || n == GR_DEADLINE ? gr_lua_fail(L, (int)n) : 0;
+}
+
 /* request(state) -> the present request, or false. */
 static int l_request(lua_State *L)
 {
@@ -370,11 +418,21 @@ static const luaL_Reg functions[] = {
 	{"open", l_open},
 	{"run", l_run},
 	{"fail", l_fail},
+	{"linger", l_linger},
 	{"request", l_request},
 	{"is_idle", l_is_idle},
 	{"parse_query", gr_httpd_l_parse_query},
 	{NULL, NULL},
 };
+
+/* The methods of a class, for lualib/grun/http to add to. */
+static void set_methods(lua_State *L, const char *name, const char *class)
+{
+	luaL_getmetatable(L, class);
+	lua_getfield(L, -1, "methods");
+	lua_setfield(L, -3, name);
+	lua_pop(L, 1);
+}
 
 int luaopen_grun_core_httpd(lua_State *L)
 {
@@ -389,5 +447,7 @@ int luaopen_grun_core_httpd(lua_State *L)
 		lua_pushcfunction(L, f->func);
 		lua_setfield(L, -2, f->name);
 	}
+	set_methods(L, "request_methods", "grun.http.request");
+	set_methods(L, "response_methods", "grun.http.response");
 	return 1;
 }

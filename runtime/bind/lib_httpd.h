@@ -23,6 +23,10 @@ struct gr_httpd_config {
 	bool stopping;         /* each response is its connection's last */
 	bool https;
 	bool proxy_protocol;   /* connections begin with a header that says whom they come from */
+	double min_rate;       /* bytes per second below which a body is too slow; 0 = none */
+	int gzip;              /* level at which responses are compressed; 0 = they are not */
+	int64_t gzip_min;      /* bytes from which on that is worth it */
+	char gzip_types[512];  /* a list of media types, and of beginnings such as "text/" */
 	unsigned trusted;      /* so many proxies in front of us tell the truth in X-Forwarded-* */
 	char server[64];       /* the Server field; empty = none */
 };
@@ -49,11 +53,13 @@ struct gr_httpd_conn {
 	uint32_t turn;      /* number of the present request: objects of earlier ones are over */
 	bool idle;          /* waits for the first byte of a request */
 	bool keep;          /* goes on after the present response */
+	bool refused;       /* what it sent last was no request */
 	bool taken;         /* upgraded: its bytes are no longer HTTP */
 	struct gr_addr *peer; /* heap: as a PROXY protocol header says; NULL = the socket's */
 	/* the request's body */
 	bool want_continue; /* the client waits for "100 Continue" before it sends the body */
 	struct gr_body body;
+	int fallback;       /* status if the handler chooses none; 0 = the usual one */
 	/* the response */
 	uint8_t method;     /* of the request: enum gr_http_method */
 	uint8_t minor;      /* of the request's version */
@@ -63,6 +69,8 @@ struct gr_httpd_conn {
 	int nfields;        /* numbers in GR_HTTPD_FIELDS */
 	int64_t to_send;    /* bytes promised and not sent yet */
 	uint64_t sent;      /* bytes of the body */
+	int compress;       /* level at which the body is compressed if the client likes it; 0 = it is not */
+	struct gr_httpd_gzip *gzip; /* heap; while one is */
 	bool logged;        /* somebody wants to know about each response … */
 	double began;       /* … and when its request's head was complete */
 	/* heap: what is to be sent, maybe several responses */
@@ -113,5 +121,30 @@ int gr_httpd_send_status(struct gr_httpd_conn *c, int status, const char *text);
 
 /* Sends what has been collected. Returns 0 or an error. Parks. */
 int gr_httpd_flush(struct gr_httpd_conn *c);
+
+/* After a call that timed out: whether the peer has taken or given enough for another one. */
+bool gr_httpd_fast_enough(const struct gr_httpd_config *config, double seconds, size_t bytes);
+
+/* ---- Compression (lib_httpd_gzip.c) ---- */
+
+/* Bytes of the compressed body, to be sent. Returns 0 or an error. */
+typedef int gr_httpd_sink(struct gr_httpd_conn *c, const char *p, size_t n);
+
+/* Loads libz, which costs start-up nothing that way; raises when it is not there. First of all. */
+void gr_httpd_gzip_load(lua_State *L);
+
+/* Whether bodies of that media type are to be compressed. */
+bool gr_httpd_gzip_type(const struct gr_httpd_config *config, struct gr_slice type);
+
+/* Begins: length is the body's, -1: not known. Returns 0 or -ENOMEM. */
+int gr_httpd_gzip_begin(struct gr_httpd_conn *c, int64_t length);
+
+enum gr_httpd_gzip_flush { GR_GZIP_MORE, GR_GZIP_PIECE, GR_GZIP_END };
+
+/* Compresses bytes; with PIECE all so far can be read by the client, END ends the body. Returns 0 or the sink's error. */
+int gr_httpd_gzip_add(struct gr_httpd_conn *c, const char *p, size_t n, enum gr_httpd_gzip_flush flush,
+		      gr_httpd_sink *sink);
+
+void gr_httpd_gzip_free(struct gr_httpd_conn *c);
 
 #endif

@@ -5,6 +5,7 @@
 #include "bind/lib_httpd.h"
 #include "bind/lib_net.h"
 #include "bind/luautil.h"
+#include "core/hub.h"
 #include "http/field.h"
 #include "http/proxy.h"
 #include "http/target.h"
@@ -256,6 +257,13 @@ static void get_conn(lua_State *L, const struct gr_httpd_request *r)
 	lua_remove(L, -2);
 }
 
+/* What a router found in the path takes its place. */
+static void get_params(lua_State *L, const struct gr_httpd_request *r)
+{
+	(void)r;
+	lua_newtable(L);
+}
+
 static const struct getter {
 	const char *name;
 	void (*push)(lua_State *L, const struct gr_httpd_request *r);
@@ -275,6 +283,7 @@ static const struct getter {
 	{"sockname", get_sockname, true},
 	{"content_length", get_content_length, false},
 	{"conn", get_conn, false},
+	{"params", get_params, true},
 };
 
 /* Keeps a value under a key in an environment of the request's own, which it gets with the first one. The connection's
@@ -484,12 +493,20 @@ static int l_request_read(lua_State *L)
 	return 1;
 }
 
+/* _fail(status): the answer if the handler has none of its own. */
+static int l_request_fail(lua_State *L)
+{
+	check_turn(L)->fallback = (int)luaL_checkinteger(L, 2);
+	return 0;
+}
+
 /* ---- The class ---- */
 
 static const luaL_Reg methods[] = {
 	{"header", l_request_header},
 	{"read", l_request_read},
 	{"body", l_request_body},
+	{"_fail", l_request_fail},
 	{NULL, NULL},
 };
 

@@ -6,9 +6,11 @@
 #include <time.h>
 
 #include "bind/lib_httpd.h"
+#include "bind/lib_httpfile.h"
 #include "bind/lib_net.h"
 #include "bind/luautil.h"
 #include "http/date.h"
+#include "http/field.h"
 #include "http/write.h"
 
 static const char CLASS[] = "grun.http.response";
@@ -18,6 +20,7 @@ enum {
 	COPY_MAX = 16 << 10,    /* larger pieces of a body are sent from where they are */
 	COLLECT_MAX = 64 << 10, /* bytes of pipelined responses that go out together */
 	FIELDS_MAX = 128,       /* of a response, ours included */
+	OWN_FIELDS = 4,         /* that is so many: Server, Content-Type, Vary, Content-Encoding */
 };
 
 /* One response. A userdata. */
@@ -51,18 +54,53 @@ static void put(struct gr_httpd_conn *c, const char *p, size_t n)
 	c->out_len += n;
 }
 
+bool gr_httpd_fast_enough(const struct gr_httpd_config *config, double seconds, size_t bytes)
+{
+	return bytes > 0 && (double)bytes >= config->min_rate * seconds;
+}
+
+/* The first `done` bytes of these two are sent. Returns how many entries there are left. */
+static int rest_of(const struct iovec all[2], size_t done, struct iovec rest[2])
+{
+	int n = 0;
+
+	for (int i = 0; i < 2; i++) {
+		size_t skip = done < all[i].iov_len ? done : all[i].iov_len;
+
+		done -= skip;
+		if (all[i].iov_len > skip)
+			rest[n++] = (struct iovec){(char *)all[i].iov_base + skip, all[i].iov_len - skip};
+	}
+	return n;
+}
+
+/* Sends all of it, in one's turn. A client may take any time as long as it takes enough. */
+static int send_steadily(struct gr_httpd_conn *c, const struct iovec all[2])
+{
+	size_t sent = 0, before;
+	int rc;
+
+	do {
+		double until = gr_until(c->config->write_timeout);
+		struct iovec rest[2];
+		int n = rest_of(all, sent, rest);
+
+		before = sent;
+		rc = n == 1 ? gr_stream_write(c->stream, rest[0].iov_base, rest[0].iov_len, until, &sent) :
+			      gr_stream_writev(c->stream, rest, n, until, &sent);
+	} while (rc == GR_TIMEOUT && gr_httpd_fast_enough(c->config, c->config->write_timeout, sent - before));
+	return rc;
+}
+
 /* Sends what is collected and then these bytes, which stay where they are. */
 static int send_with(struct gr_httpd_conn *c, const char *p, size_t n)
 {
-	struct iovec iov[2] = {{c->out, c->out_len}, {(void *)p, n}};
-	double until = gr_until(c->config->write_timeout);
-	size_t sent = 0;
-	int rc = gr_stream_begin_write(c->stream, until);
+	struct iovec all[2] = {{c->out, c->out_len}, {(void *)p, n}};
+	int rc = gr_stream_begin_write(c->stream, gr_until(c->config->write_timeout));
 
 	if (rc < 0)
 		return rc;
-	rc = n > 0 ? gr_stream_writev(c->stream, iov, 2, until, &sent) :
-		     gr_stream_write(c->stream, c->out, c->out_len, until, &sent);
+	rc = send_steadily(c, all);
 	gr_stream_end_write(c->stream);
 	free(c->out);
 	c->out = NULL;
@@ -155,25 +193,101 @@ static int add_head(struct gr_httpd_conn *c, const struct gr_http_pair *fields, 
 /* Fields for add_head: those that the handler set, and ours. The strings stay in the environment's list. */
 struct fields {
 	int n;
-	bool typed, named;
 	struct gr_http_pair list[FIELDS_MAX];
 };
 
-static void add_field(lua_State *L, struct fields *f, struct gr_slice name, struct gr_slice value)
+static void add_field(struct fields *f, struct gr_slice name, struct gr_slice value)
 {
-	if (f->n == FIELDS_MAX - 2)
-		luaL_error(L, "more than %d header fields in a response", FIELDS_MAX - 2);
-	f->typed |= gr_slice_is(name, "content-type");
-	f->named |= gr_slice_is(name, "server");
 	f->list[f->n++] = (struct gr_http_pair){name, value};
+}
+
+/* The first field of that name, or NULL. */
+static struct gr_http_pair *find_field(struct fields *f, const char *name)
+{
+	for (int i = 0; i < f->n; i++)
+		if (gr_slice_is(f->list[i].name, name))
+			return &f->list[i];
+	return NULL;
+}
+
+static void drop_fields(struct fields *f, const char *name)
+{
+	int n = 0;
+
+	for (int i = 0; i < f->n; i++)
+		if (!gr_slice_is(f->list[i].name, name))
+			f->list[n++] = f->list[i];
+	f->n = n;
 }
 
 static void add_own_fields(const struct gr_httpd_conn *c, struct fields *f, bool body)
 {
-	if (c->config->server[0] && !f->named)
-		f->list[f->n++] = (struct gr_http_pair){slice("Server"), slice(c->config->server)};
-	if (body && !f->typed)
-		f->list[f->n++] = (struct gr_http_pair){slice("Content-Type"), slice("text/plain; charset=utf-8")};
+	if (c->config->server[0] && !find_field(f, "server"))
+		add_field(f, slice("Server"), slice(c->config->server));
+	if (body && !find_field(f, "content-type"))
+		add_field(f, slice("Content-Type"), slice("text/plain; charset=utf-8"));
+}
+
+/* ---- Compression ---- */
+
+/* Whether the response is one that is compressed for those who accept that. */
+static bool is_compressible(const struct gr_httpd_conn *c, struct fields *f, int64_t length)
+{
+	int status = c->status ? c->status : 200;
+	const struct gr_http_pair *type = find_field(f, "content-type");
+	struct gr_http_pair *control = find_field(f, "cache-control");
+	struct gr_slice rest, item;
+
+	if (status == 204 || status == 206 || status == 304 || (length >= 0 && length < c->config->gzip_min))
+		return false;
+	if (type == NULL || !gr_httpd_gzip_type(c->config, type->value) || find_field(f, "content-encoding"))
+		return false;
+	rest = control ? control->value : (struct gr_slice){"", 0};
+	while (gr_list_next(&rest, &item))
+		if (gr_slice_is(item, "no-transform"))
+			return false;
+	return true;
+}
+
+static bool is_accepted(lua_State *L, int env)
+{
+	const struct gr_httpd_request *r;
+	int at;
+
+	lua_rawgeti(L, env, GR_HTTPD_REQUEST);
+	r = lua_touserdata(L, -1);
+	lua_pop(L, 1);
+	at = r && r->head.minor > 0 ? gr_http_find(&r->head, r->bytes, "accept-encoding", 15, 0) : -1;
+	return at >= 0 && gr_accept_quality(gr_http_slice(r->bytes, r->head.fields[at].value), "gzip") > 0;
+}
+
+/* Changes the fields to those of the compressed body. The text of a new one is left on the stack. */
+static void convert_fields(lua_State *L, struct fields *f)
+{
+	struct gr_http_pair *etag = find_field(f, "etag");
+
+	if (etag && etag->value.len > 0 && *etag->value.p == '"') {
+		lua_pushliteral(L, "W/");
+		lua_pushlstring(L, etag->value.p, etag->value.len);
+		lua_concat(L, 2);
+		etag->value = slice_at(L, -1);
+	}
+	drop_fields(f, "content-length");
+	drop_fields(f, "accept-ranges");
+	add_field(f, slice("Content-Encoding"), slice("gzip"));
+}
+
+/* Whether the body, of that length, is to be compressed. */
+static bool choose_compression(lua_State *L, struct gr_httpd_conn *c, int env, struct fields *f, int64_t length)
+{
+	if (c->compress == 0 || !is_compressible(c, f, length))
+		return false;
+	if (!find_field(f, "vary"))
+		add_field(f, slice("Vary"), slice("Accept-Encoding"));
+	if (!is_accepted(L, env))
+		return false;
+	convert_fields(L, f);
+	return true;
 }
 
 static int fail_head(lua_State *L, int rc)
@@ -186,19 +300,24 @@ static __attribute__((noinline)) void start_with_fields(lua_State *L, struct gr_
 {
 	struct fields f;
 	int rc, list;
+	bool gzip;
 
 	f.n = 0;
-	f.typed = f.named = false;
+	if (c->nfields / 2 > FIELDS_MAX - OWN_FIELDS)
+		luaL_error(L, "more than %d header fields in a response", FIELDS_MAX - OWN_FIELDS);
 	lua_rawgeti(L, env, GR_HTTPD_FIELDS);
 	list = lua_gettop(L);
 	luaL_checkstack(L, c->nfields + LUA_MINSTACK, "too many header fields");
 	for (int i = 1; i + 1 <= c->nfields; i += 2) {
 		lua_rawgeti(L, list, i);
 		lua_rawgeti(L, list, i + 1);
-		add_field(L, &f, slice_at(L, -2), slice_at(L, -1));
+		add_field(&f, slice_at(L, -2), slice_at(L, -1));
 	}
 	add_own_fields(c, &f, length != 0);
-	rc = add_head(c, f.list, f.n, length);
+	gzip = choose_compression(L, c, env, &f, length);
+	rc = add_head(c, f.list, f.n, gzip ? -1 : length);
+	if (rc == 0 && gzip && c->framing != GR_BODY_NONE)
+		rc = gr_httpd_gzip_begin(c, length);
 	lua_settop(L, list - 1);
 	if (rc < 0)
 		fail_head(L, rc);
@@ -212,7 +331,7 @@ static void start(lua_State *L, struct gr_httpd_conn *c, int env, int64_t length
 	} two;
 	int n = 0, rc;
 
-	if (c->nfields > 0) {
+	if (c->nfields > 0 || c->compress) {
 		start_with_fields(L, c, env, length);
 		return;
 	}
@@ -239,7 +358,7 @@ static int add_chunk(struct gr_httpd_conn *c, const char *p, size_t n)
 }
 
 /* Adds a piece of the body in the response's framing. -EMSGSIZE: more than the head promised. */
-static int add_body(struct gr_httpd_conn *c, const char *p, size_t n)
+static int add_framed(struct gr_httpd_conn *c, const char *p, size_t n)
 {
 	c->sent += c->framing == GR_BODY_NONE ? 0 : n;
 	if (n == 0 || c->framing == GR_BODY_NONE)
@@ -254,11 +373,36 @@ static int add_body(struct gr_httpd_conn *c, const char *p, size_t n)
 	return add(c, p, n);
 }
 
+/* What comes out of the compression. */
+static int add_compressed(struct gr_httpd_conn *c, const char *p, size_t n)
+{
+	int rc = add_framed(c, p, n);
+
+	return rc == 0 && c->out_len > COLLECT_MAX ? gr_httpd_flush(c) : rc;
+}
+
+/* The same with a piece that is to be compressed, if the body is. */
+static int add_body(struct gr_httpd_conn *c, const char *p, size_t n)
+{
+	return c->gzip ? gr_httpd_gzip_add(c, p, n, GR_GZIP_MORE, add_compressed) : add_framed(c, p, n);
+}
+
+/* Sends a piece of the body at once. */
+static int send_piece(struct gr_httpd_conn *c, const char *p, size_t n)
+{
+	int rc = c->gzip ? gr_httpd_gzip_add(c, p, n, GR_GZIP_PIECE, add_compressed) : add_framed(c, p, n);
+
+	return rc == 0 ? gr_httpd_flush(c) : rc;
+}
+
 /* Ends the body. A body shorter than promised can only be told by closing. */
 static int end_body(struct gr_httpd_conn *c)
 {
-	int rc = c->framing == GR_BODY_CHUNKED ? add(c, "0\r\n\r\n", 5) : 0;
+	int rc = c->gzip ? gr_httpd_gzip_add(c, NULL, 0, GR_GZIP_END, add_compressed) : 0;
 
+	gr_httpd_gzip_free(c);
+	if (rc == 0 && c->framing == GR_BODY_CHUNKED)
+		rc = add(c, "0\r\n\r\n", 5);
 	c->reply = GR_REPLY_DONE;
 	if (c->to_send > 0)
 		c->keep = false;
@@ -362,9 +506,7 @@ static int reply_iterator(lua_State *L, struct gr_httpd_conn *c, int env, int id
 			break;
 		if (!lua_isstring(L, -1))
 			luaL_error(L, "bad response: the iterator gave a %s", luaL_typename(L, -1));
-		rc = add_body(c, slice_at(L, -1).p, slice_at(L, -1).len);
-		if (rc == 0)
-			rc = gr_httpd_flush(c);
+		rc = send_piece(c, slice_at(L, -1).p, slice_at(L, -1).len);
 		lua_pop(L, 1);
 	}
 	return complete(c, rc);
@@ -443,6 +585,8 @@ static void set_status(lua_State *L, struct gr_httpd_conn *c, int idx)
 /* The status when the handler chose none and gives no body. */
 static int default_status(const struct gr_httpd_conn *c)
 {
+	if (c->fallback)
+		return c->fallback;
 	if (c->body.error == GR_TOO_LARGE)
 		return 413;
 	if (c->body.error == GR_TIMEOUT)
@@ -457,13 +601,22 @@ int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int first)
 	while (n > 0 && lua_isnil(L, first + n - 1))
 		n--;
 	if (c->taken || c->reply != GR_REPLY_OPEN) {
-		if (n > 0 && c->reply != GR_REPLY_OPEN)
+		/* What res:finish and the like returned may be returned: true, or nil and why. */
+		bool result = n > 0 && (lua_isnil(L, first) || lua_isboolean(L, first));
+
+		if (n > 0 && !result && !c->taken)
 			return luaL_error(L, "bad response: returned after it was begun in another way");
 		return c->reply == GR_REPLY_STARTED ? complete(c, 0) : 0;
 	}
 	lua_settop(L, first + n - 1);
 	lua_getfenv(L, 1);
 	env = lua_gettop(L);
+	if (c->status == 0 && (c->method == GR_METHOD_TRACE || c->method == GR_METHOD_CONNECT) &&
+	    (n == 0 || lua_type(L, first) != LUA_TNUMBER)) {
+		/* A handler that does not look at the method cannot have meant these. */
+		c->keep = false;
+		return gr_httpd_send_status(c, 501, NULL);
+	}
 	if (n == 0) {
 		c->status = c->status ? c->status : default_status(c);
 		return reply_empty(L, c, env);
@@ -544,11 +697,30 @@ static int l_response_status(lua_State *L)
 	return 1;
 }
 
-/* header(name, value) adds a field and returns the response. */
+/* Pushes the value of a field that the handler has set, the first of that name, or nil. */
+static int push_field(lua_State *L, const struct gr_httpd_conn *c)
+{
+	const char *name = luaL_checkstring(L, 2);
+
+	lua_rawgeti(L, push_env(L), GR_HTTPD_FIELDS);
+	for (int i = 1; i < c->nfields; i += 2) {
+		lua_rawgeti(L, -1, i);
+		if (gr_slice_is(slice_at(L, -1), name)) {
+			lua_rawgeti(L, -2, i + 1);
+			return 1;
+		}
+		lua_pop(L, 1);
+	}
+	return 0;
+}
+
+/* header(name, value) adds a field and returns the response. header(name) returns what was set. */
 static int l_response_header(lua_State *L)
 {
-	struct gr_httpd_conn *c = check_open(L);
+	struct gr_httpd_conn *c = lua_isnoneornil(L, 3) ? check_response(L) : check_open(L);
 
+	if (lua_isnoneornil(L, 3))
+		return push_field(L, c);
 	luaL_checkstring(L, 2);
 	luaL_checkstring(L, 3);
 	lua_settop(L, 3);
@@ -580,9 +752,7 @@ static int l_response_write(lua_State *L)
 		return rc;
 	if (c->reply == GR_REPLY_OPEN)
 		start(L, c, push_env(L), -1);
-	rc = add_body(c, piece.p, piece.len);
-	if (rc == 0)
-		rc = gr_httpd_flush(c);
+	rc = send_piece(c, piece.p, piece.len);
 	if (rc < 0)
 		return fail_write(L, c, rc);
 	lua_pushboolean(L, 1);
@@ -616,8 +786,8 @@ static int l_response_finish(lua_State *L)
 	return 1;
 }
 
-/* Sends the head of a body of that many bytes, which the caller then sends on the connection itself: _start(length)
- * returns the connection, or nothing when no body is to follow; _sent(n) tells how many bytes went out. */
+/* _start(length) sends the head of a body of that many bytes, which _send and write then send. Returns false when no body
+ * is to follow. */
 static int l_response_start(lua_State *L)
 {
 	struct gr_httpd_conn *c = check_open(L);
@@ -626,24 +796,72 @@ static int l_response_start(lua_State *L)
 
 	if (rc)
 		return rc;
+	c->compress = 0;
 	start(L, c, push_env(L), length);
-	rc = gr_httpd_flush(c);
-	if (rc < 0)
-		return fail_write(L, c, rc);
-	if (c->framing == GR_BODY_NONE)
-		return 0;
-	lua_rawgeti(L, push_env(L), GR_HTTPD_CONN);
+	lua_pushboolean(L, c->framing != GR_BODY_NONE);
 	return 1;
 }
 
-static int l_response_sent(lua_State *L)
+static int send_file(struct gr_httpd_conn *c, int fd, off_t from, size_t len, size_t *sent)
+{
+	size_t before;
+	int rc = gr_httpd_flush(c);
+
+	if (rc == 0)
+		rc = gr_stream_begin_write(c->stream, gr_until(c->config->write_timeout));
+	if (rc < 0)
+		return rc;
+	do {
+		before = *sent;
+		rc = gr_stream_sendfile(c->stream, fd, from + (off_t)*sent, len - *sent,
+					gr_until(c->config->write_timeout), sent);
+	} while (rc == GR_TIMEOUT && gr_httpd_fast_enough(c->config, c->config->write_timeout, *sent - before));
+	gr_stream_end_write(c->stream);
+	return rc;
+}
+
+/* _send(file, from, length): bytes of an open grun.core.httpfile. */
+static int l_response_send(lua_State *L)
 {
 	struct gr_httpd_conn *c = check_response(L);
-	int64_t n = (int64_t)luaL_checknumber(L, 2);
+	int fd = gr_httpfile_check(L, 2);
+	double from = luaL_checknumber(L, 3), len = luaL_checknumber(L, 4);
+	size_t sent = 0;
+	int rc = gr_lua_enter_try(L);
 
-	c->sent += (uint64_t)n;
-	c->to_send -= n;
+	if (rc)
+		return rc;
+	if (c->reply != GR_REPLY_STARTED || c->framing != GR_BODY_LENGTH || len > (double)c->to_send)
+		return luaL_error(L, "no body of that length was begun");
+	rc = send_file(c, fd, (off_t)from, (size_t)len, &sent);
+	c->sent += sent;
+	c->to_send -= (int64_t)sent;
+	if (rc == -ENODATA) {
+		checked(c, rc);
+		return gr_net_fail_text(L, rc, "the file ended early");
+	}
+	if (rc < 0)
+		return fail_write(L, c, rc);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* _compress(level): the body, of whatever size and type, if the client likes it. */
+static int l_response_compress(lua_State *L)
+{
+	struct gr_httpd_conn *c = check_open(L);
+
+	gr_httpd_gzip_load(L);
+	c->compress = (int)luaL_checkinteger(L, 2);
 	return 0;
+}
+
+/* _request() -> what it answers. */
+static int l_response_request(lua_State *L)
+{
+	check_response(L);
+	lua_rawgeti(L, push_env(L), GR_HTTPD_REQUEST);
+	return 1;
 }
 
 /* begun(): whether the head has been sent. */
@@ -684,7 +902,9 @@ static const luaL_Reg response_methods[] = {
 	{"begun", l_response_begun},
 	{"upgrade", l_response_upgrade},
 	{"_start", l_response_start},
-	{"_sent", l_response_sent},
+	{"_send", l_response_send},
+	{"_compress", l_response_compress},
+	{"_request", l_response_request},
 	{NULL, NULL},
 };
 
@@ -696,6 +916,8 @@ void gr_httpd_response_init(lua_State *L)
 		lua_pushcfunction(L, m->func);
 		lua_setfield(L, -2, m->name);
 	}
+	lua_pushvalue(L, -1);
+	lua_setfield(L, -3, "methods");
 	lua_setfield(L, -2, "__index");
 	metatable = luaL_ref(L, LUA_REGISTRYINDEX);
 }

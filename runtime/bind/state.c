@@ -18,7 +18,10 @@
 #include "bind/lib_fs.h"
 #include "bind/lib_httpc.h"
 #include "bind/lib_httpd.h"
+#include "bind/lib_httpfile.h"
+#include "bind/lib_httptext.h"
 #include "bind/lib_io.h"
+#include "bind/lib_multipart.h"
 #include "bind/lib_net.h"
 #include "bind/lib_offload.h"
 #include "bind/lib_process.h"
@@ -316,6 +319,12 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.httpc");
 	lua_pushcfunction(L, luaopen_grun_core_httpd);
 	set_module(L, "grun.core.httpd");
+	lua_pushcfunction(L, luaopen_grun_core_httpfile);
+	set_module(L, "grun.core.httpfile");
+	lua_pushcfunction(L, luaopen_grun_core_httptext);
+	set_module(L, "grun.core.httptext");
+	lua_pushcfunction(L, luaopen_grun_core_multipart);
+	set_module(L, "grun.core.multipart");
 	lua_pushcfunction(L, luaopen_grun_core_dgram);
 	set_module(L, "grun.core.dgram");
 	lua_pushcfunction(L, luaopen_grun_core_process);

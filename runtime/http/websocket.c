@@ -5,38 +5,24 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "http/base64.h"
 #include "http/field.h"
 #include "http/sha1.h"
 
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-static void base64(const uint8_t *p, size_t len, char *out)
-{
-	for (; len > 0; out += 4) {
-		size_t n = len < 3 ? len : 3;
-		uint32_t bits = (uint32_t)p[0] << 16 | (n > 1 ? (uint32_t)p[1] << 8 : 0) | (n > 2 ? p[2] : 0);
-
-		for (size_t i = 0; i < 4; i++)
-			out[i] = i <= n ? alphabet[bits >> (18 - 6 * i) & 63] : '=';
-		p += n;
-		len -= n;
-	}
-}
-
-/* 16 bytes are 21 full characters, one that holds two bits more, and "==". */
+/* The last digit before "==" holds two bits more than are needed, which must be 0: encoded again it is the same text. */
 bool gr_websocket_key_valid(struct gr_slice key)
 {
-	if (key.len != GR_WEBSOCKET_KEY || memcmp(key.p + 22, "==", 2) != 0)
+	char bytes[GR_WEBSOCKET_KEY], again[GR_WEBSOCKET_KEY];
+
+	if (key.len != GR_WEBSOCKET_KEY || gr_base64_decode(bytes, key.p, key.len) != 16)
 		return false;
-	for (int i = 0; i < 22; i++)
-		if (key.p[i] == '\0' || !strchr(alphabet, key.p[i]))
-			return false;
-	return (strchr(alphabet, key.p[21]) - alphabet) % 16 == 0;
+	gr_base64_encode(again, bytes, 16);
+	return memcmp(again, key.p, key.len) == 0;
 }
 
 void gr_websocket_key(const void *random, char *out)
 {
-	base64(random, 16, out);
+	gr_base64_encode(out, random, 16);
 }
 
 void gr_websocket_accept(const char *key, char *out)
@@ -48,7 +34,7 @@ void gr_websocket_accept(const char *key, char *out)
 	memcpy(text, key, GR_WEBSOCKET_KEY);
 	memcpy(text + GR_WEBSOCKET_KEY, guid, sizeof(guid));
 	gr_sha1(text, sizeof(text) - 1, hash);
-	base64(hash, sizeof(hash), out);
+	gr_base64_encode(out, hash, sizeof(hash));
 }
 
 /* The value of a field that stands there exactly once. */

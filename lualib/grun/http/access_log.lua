@@ -1,6 +1,9 @@
 -- SPDX-License-Identifier: MIT
 -- Access logs: lines made of gunicorn's atoms (its manual, "access_log_format").
 
+local core = require("grun.core")
+local thread = require("grun.thread")
+
 local M = {}
 
 local COMBINED = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
@@ -23,7 +26,7 @@ end
 
 local function user(req)
   local encoded = (req:header("authorization") or ""):match("^[Bb]asic%s+([%w+/=]+)$")
-  local decoded = encoded and require("grun.http.base64").decode(encoded)
+  local decoded = encoded and require("grun.core.httptext").base64_decode(encoded)
   return decoded and decoded:match("^([^:]*):") or "-"
 end
 
@@ -97,8 +100,15 @@ function M.new(option)
     format = named[option] or option
   end
   local pieces = compile(format)
-  return function(...)
+  local function log(...)
     return sink(format_line(pieces, ...))
+  end
+  -- A log that fails must not end connections. What cancels the thread is not the log's failure.
+  return function(...)
+    local ok, err = xpcall(log, core.traceback, ...)
+    if not ok and not rawequal(err, rawget(core.current(), "_cancel")) then
+      thread.report("the access log", thread.caught(err))
+    end
   end
 end
 

@@ -7,7 +7,7 @@ local httpc = require("grun.core.httpc")
 local urls = require("grun.http.url")
 local pools = require("grun.http.pool")
 local bodies = require("grun.http.body")
-local responses = require("grun.http.response")
+local responses = require("grun.http.client_response")
 
 local MISUSE = {} -- as the code of a failure: the caller is to raise it
 

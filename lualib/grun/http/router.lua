@@ -7,8 +7,10 @@ local M = {}
 local Router = { __name = "grun.http.router" }
 Router.__index = Router
 
--- A node of the tree, one for each segment of the paths: `literal` children by text, one child for a
--- parameter, one for the rest of the path, and handlers by method.
+local texts = require("grun.core.httptext")
+
+-- A node of the tree, one for each segment of the paths: `literal` children by text, one child for
+-- a parameter, one for the rest of the path, and handlers by method.
 local function new_node()
   return { literal = {}, param = nil, rest = nil, handlers = nil }
 end
@@ -69,19 +71,28 @@ local function add(self, method, path, handler, level)
   if not is_callable(handler) then
     error("route: handler must be a function, got " .. type(handler), level)
   end
-  local node, names = make(self, self._prefix .. (path == "/" and self._prefix ~= "" and "" or path),
-    level + 1)
+  local full = self._prefix .. (path == "/" and self._prefix ~= "" and "" or path)
+  local node, names = make(self, full, level + 1)
   node.handlers = node.handlers or {}
+  if #names == 0 then
+    self._exact[full] = node
+  end
   if node.handlers[method] then
     error(("route: %s %s is there already"):format(method, path), level)
   end
-  node.handlers[method] = { fn = chain(self._middleware, handler), names = names }
+  node.handlers[method] = {
+    fn = chain(self._middleware, handler),
+    names = #names > 0 and names or nil,
+    rest = names.over,
+  }
   return self
 end
 
 --- Adds a route. Segments ":name" match any one segment, a last segment "*name" any rest of the
---- path, also an empty one; what they matched is in req.params, without escapes. Plain segments win
---- over ":name", that over "*name". The method "*" is for all that have no route of their own.
+--- path, also an empty one; what they matched is in req.params, without escapes, and the rest with
+--- them and its "/" in req.rest_path. Plain segments win over ":name", that over "*name", unless
+--- only the other has a route for the method. The method "*" is for all that have no route of their
+--- own.
 ---@param method string such as "GET"
 ---@param path string such as "/users/:id"
 ---@param handler fun(req: grun.http.request, res: grun.http.response): any ...
@@ -124,6 +135,7 @@ function Router:group(prefix)
   check_path(prefix, 3)
   return setmetatable({
     _root = self._root,
+    _exact = self._exact,
     _prefix = self._prefix .. prefix:gsub("/$", ""),
     _middleware = { unpack(self._middleware) },
     _top = self._top or self,
@@ -142,95 +154,141 @@ end
 
 -- ---- Serving ----
 
+-- Wrong escapes stay as they are.
 local function decode(segment)
-  return (segment:gsub("%%(%x%x)", function(hex)
-    return string.char(tonumber(hex, 16))
-  end))
-end
-
--- The handler's node for the path from byte `at` (a "/") on; fills `values`. Goes back when a plain
--- segment leads nowhere.
-local function find(node, path, at, values, n)
-  if at > #path then
-    if node.handlers then
-      return node, n
-    end
-    if node.rest then
-      values[n + 1] = ""
-      return node.rest, n + 1
-    end
-    return nil
+  if segment:find("%", 1, true) then
+    return (texts.percent_decode(segment)) or segment
   end
-  local stop = path:find("/", at + 1, true) or #path + 1
-  local segment = path:sub(at + 1, stop - 1)
-  local next_node = node.literal[segment] or node.literal[decode(segment)]
-  if next_node then
-    local found, count = find(next_node, path, stop, values, n)
-    if found then
-      return found, count
-    end
-  end
-  if node.param and segment ~= "" then
-    local found, count = find(node.param, path, stop, values, n + 1)
-    if found then
-      values[n + 1] = decode(segment)
-      return found, count
-    end
-  end
-  if node.rest then
-    values[n + 1] = decode(path:sub(at + 1))
-    return node.rest, n + 1
-  end
-  return nil
-end
-
-local function allowed(handlers)
-  local methods = {}
-  for method in pairs(handlers) do
-    methods[#methods + 1] = method
-  end
-  if handlers.GET and not handlers.HEAD then
-    methods[#methods + 1] = "HEAD"
-  end
-  table.sort(methods)
-  return table.concat(methods, ", ")
+  return segment
 end
 
 local function pick(handlers, method)
   return handlers[method] or method == "HEAD" and handlers.GET or handlers["*"]
 end
 
+-- Looks for the route that serves the path from byte `at` (a "/") on: `match` has the method and
+-- gets the parameters' values, and the handlers of other methods that were met. Goes back when a
+-- plain segment leads nowhere. Returns the route and how many values there are.
+local find
+
+-- The same for a path that ends at this node.
+local function take(node, match, n)
+  local handlers = node.handlers
+  if not handlers then
+    return nil
+  end
+  local route = pick(handlers, match.method)
+  if route then
+    return route, n
+  end
+  match.others = match.others or {}
+  for method in pairs(handlers) do
+    match.others[method] = true
+  end
+end
+
+local function take_rest(node, match, path, at, n)
+  local route, count = take(node, match, n + 1)
+  if route then
+    match[n + 1] = decode(path:sub(at + 1))
+    match.rest = at <= #path and path:sub(at) or "/"
+  end
+  return route, count
+end
+
+function find(node, match, path, at, n)
+  local route, count
+  if at > #path then
+    route, count = take(node, match, n)
+    if not route and node.rest then
+      route, count = take_rest(node.rest, match, path, at, n)
+    end
+    return route, count
+  end
+  local stop = path:find("/", at + 1, true) or #path + 1
+  local segment = path:sub(at + 1, stop - 1)
+  local next_node = node.literal[segment] or node.literal[decode(segment)]
+  if next_node then
+    route, count = find(next_node, match, path, stop, n)
+  end
+  if not route and node.param and segment ~= "" then
+    route, count = find(node.param, match, path, stop, n + 1)
+    if route then
+      match[n + 1] = decode(segment)
+    end
+  end
+  if not route and node.rest then
+    route, count = take_rest(node.rest, match, path, at, n)
+  end
+  return route, count
+end
+
+local function allowed(others)
+  local methods = {}
+  others.HEAD = others.HEAD or others.GET
+  others.OPTIONS = true
+  for method in pairs(others) do
+    methods[#methods + 1] = method
+  end
+  table.sort(methods)
+  return table.concat(methods, ", ")
+end
+
+-- Answers when there is no route: 405 when there are some for other methods.
+local function refuse(self, match, req, res)
+  if match.others then
+    res:header("Allow", allowed(match.others))
+    return match.method == "OPTIONS" and 204 or 405
+  end
+  local not_found = (self._top or self)._not_found
+  if not_found then
+    return not_found(req, res)
+  end
+  return 404
+end
+
 --- Serves a request: a router is a handler.
 function Router:__call(req, res)
-  local values = {}
-  local path = req.raw_path
-  local node = find(self._root, path, 1, values, 0)
-  if not node then
-    local not_found = (self._top or self)._not_found
-    if not_found then
-      return not_found(req, res)
-    end
-    return 404
+  local path, method = req.raw_path, req.method
+  local node = self._exact[path]
+  local route = node and pick(node.handlers, method)
+  if route then
+    return route.fn(req, res)
   end
-  local method = req.method
-  local route = pick(node.handlers, method)
+  if path == "*" then -- OPTIONS of the server as a whole
+    return 204
+  elseif path == "" then -- "http://host"
+    path = "/"
+  end
+  local match = { method = method }
+  route = find(self._root, match, path, 1, 0)
   if not route then
-    res:header("Allow", allowed(node.handlers))
-    return method == "OPTIONS" and 204 or 405
+    return refuse(self, match, req, res)
   end
-  local params = {}
-  for i, name in ipairs(route.names) do
-    params[name] = values[i]
+  local names = route.names
+  if names then
+    local params = {}
+    for i = 1, #names do
+      params[names[i]] = match[i]
+    end
+    req.params = params
+    if route.rest then
+      req.rest_path = match.rest
+    end
   end
-  req.params = params
   return route.fn(req, res)
 end
 
---- A new router: a handler for grun.server that looks at method and path. A path without a route gets
---- 404, one with routes for other methods only 405, HEAD is served by the route for GET.
+--- A new router: a handler for grun.server that looks at method and path. A path without a route
+--- gets 404, one with routes for other methods only 405, HEAD is served by the route for GET.
 ---@return grun.http.router
 function M.router()
-  return setmetatable({ _root = new_node(), _prefix = "", _middleware = {} }, Router)
+  return setmetatable({
+    _root = new_node(),
+    _exact = {}, -- nodes of the paths without parameters
+    _prefix = "",
+    _middleware = {},
+  }, Router)
 end
 
 return M

@@ -4,6 +4,8 @@
 local core = require("grun.core")
 local httpd = require("grun.core.httpd")
 local thread = require("grun.thread")
+require("grun.http.request")
+require("grun.http.response")
 
 local M = {}
 
@@ -18,6 +20,7 @@ local defaults = {
   max_headers = 100, -- their number; then 431
   max_body = 1048576, -- bytes of a body read into one string; then 413
   max_requests = 0, -- on one connection; 0: any number
+  min_rate = 240, -- bytes per second of bodies; 0: any rate
 }
 
 local LIMITS = { max_line = 65535, max_header = 1048576, max_headers = 1024, max_body = 2 ^ 40 }
@@ -28,7 +31,7 @@ local options = {
   write_timeout = "number", max_line = "number", max_header = "number", max_headers = "number",
   max_body = "number", max_requests = "number", server_header = "string boolean",
   access_log = "boolean string function", trust_proxy = "number boolean",
-  proxy_protocol = "boolean",
+  proxy_protocol = "boolean", min_rate = "number", gzip = "boolean table",
 }
 
 --- Types of an HTTP server's options: these and those that every server has.
@@ -45,6 +48,9 @@ end
 ---@field max_header? integer bytes of a request's header fields (16384); more get 431
 ---@field max_headers? integer number of header fields (100, at most 1024); more get 431
 ---@field max_body? integer bytes of a body that req:body() takes (1 MiB); more get 413
+---@field min_rate? number bytes per second (240; 0: any): a body that comes slower, its first ten
+---seconds not counted, times out, and so does a response of which less is taken in write_timeout
+---@field gzip? boolean|grun.http.server.gzip compress responses for clients that like it (false)
 ---@field max_requests? integer on one connection; then it is closed. 0, the default: any number
 ---@field server_header? string|false the Server field; none by default
 ---@field access_log? boolean|string|fun(line: string) true or "combined", "common", or a format
@@ -52,8 +58,45 @@ end
 ---@field trust_proxy? boolean|integer believe X-Forwarded-For, -Proto and -Host of so many proxies
 ---@field proxy_protocol? boolean every connection begins with a header of the PROXY protocol
 
+---@class grun.http.server.gzip
+---@field min? integer bytes from which on a body is worth it (1024)
+---@field level? integer 1, fast, to 9, small (5)
+---@field types? string[] media types, and beginnings such as "text/" (text/ and those of JSON, XML,
+---JavaScript, SVG and WebAssembly)
+
+local GZIP_TYPES = "text/, application/json, application/javascript, application/xml, "
+  .. "application/wasm, image/svg+xml"
+
+local function bad_gzip(what)
+  error("server: option 'gzip': " .. what, 6)
+end
+
+local function configure_gzip(config, option)
+  local gzip = option == true and {} or option
+  for name in pairs(gzip) do
+    if name ~= "min" and name ~= "level" and name ~= "types" then
+      bad_gzip("unknown option '" .. tostring(name) .. "'")
+    end
+  end
+  local level, min, types = gzip.level or 5, gzip.min or 1024, gzip.types
+  if type(level) ~= "number" or level < 1 or level > 9 then
+    bad_gzip("level must be 1 to 9")
+  elseif type(min) ~= "number" or min < 0 then
+    bad_gzip("min must be a number of bytes")
+  elseif types ~= nil and type(types) ~= "table" then
+    bad_gzip("types must be a list")
+  end
+  config.gzip, config.gzip_min = level, min
+  config.gzip_types = types and table.concat(types, ", ") or GZIP_TYPES
+  if #config.gzip_types > 511 then
+    bad_gzip("types are longer than 511 bytes")
+  end
+end
+
+local CAN_BE_0 = { max_requests = true, min_rate = true }
+
 local function check_range(name, value)
-  if value < 1 and name ~= "max_requests" and not name:find("timeout") then
+  if value < (CAN_BE_0[name] and 0 or 1) and not name:find("timeout") then
     error(("server: option '%s' must be 1 or more"):format(name), 5)
   elseif LIMITS[name] and value > LIMITS[name] then
     error(("server: option '%s' must be at most %d"):format(name, LIMITS[name]), 5)
@@ -71,13 +114,19 @@ local function configure(opts, https)
   local proxies = opts.trust_proxy
   config.trust_proxy = proxies == true and 1 or proxies or 0
   config.proxy_protocol = opts.proxy_protocol
+  if opts.gzip then
+    configure_gzip(config, opts.gzip)
+  end
   return httpd.config(config)
 end
 
 -- Tells of an error that did not end its thread. `on_error` is the server's own.
 local function report(self, err, req)
   local caught = thread.caught(err)
-  local what = req and ("%s %s of %s"):format(req.method, req.target, req.peer or "?") or "a request"
+  local what = "a request"
+  if req then
+    what = ("%s %s of %s"):format(req.method, req.target, req.peer or "?")
+  end
   if not self._on_error then
     return thread.report(what, caught)
   end
@@ -90,9 +139,8 @@ end
 local Http = {}
 Http.__index = Http
 
-local function serve(self, conn)
-  local state, log = httpd.open(conn, self.config), self.log
-  self.states[conn] = state
+local function serve(self, state)
+  local log = self.log
   while true do
     local ok, err = xpcall(httpd.run, core.traceback, state, self.app, log)
     if ok then
@@ -105,6 +153,22 @@ local function serve(self, conn)
     if not httpd.fail(state, log, 500) then
       return
     end
+  end
+end
+
+local function serve_and_linger(self, state)
+  serve(self, state)
+  httpd.linger(state)
+end
+
+-- The state refers to the connection, so an entry must not be left to a weak table.
+local function serve_connection(self, conn)
+  local state = httpd.open(conn, self.config)
+  self.states[conn] = state
+  local ok, err = pcall(serve_and_linger, self, state)
+  self.states[conn] = nil
+  if not ok then
+    error(err, 0)
   end
 end
 
@@ -141,8 +205,8 @@ local function listen_address(https, rest)
   return (https and "tls://" or "tcp://") .. rest
 end
 
---- Makes what a grun.server with such an address needs: `handler` for its connections, `listen`, the
---- address of its listener. Raises for bad options, as if its caller's caller did.
+--- Makes what a grun.server with such an address needs: `handler` for its connections, `listen`,
+--- the address of its listener. Raises for bad options, as if its caller's caller did.
 function M.new(address, app, opts)
   local https = address:find("^https") ~= nil
   local self = setmetatable({
@@ -151,10 +215,10 @@ function M.new(address, app, opts)
     listen = listen_address(https, address:match("^https?://(.*)$")),
     config = configure(opts, https),
     log = opts.access_log and require("grun.http.access_log").new(opts.access_log) or nil,
-    states = setmetatable({}, { __mode = "k" }),
+    states = {}, -- open connection -> its state
   }, Http)
   function self.handler(conn)
-    return serve(self, conn)
+    return serve_connection(self, conn)
   end
   return self
 end

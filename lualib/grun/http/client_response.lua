@@ -1,0 +1,305 @@
+-- SPDX-License-Identifier: MIT
+-- Responses that HTTP clients get.
+
+local core = require("grun.core")
+
+local LINE = 1048576 -- bytes that a line of lines() may have
+local DRAIN = 65536 -- bytes of an unwanted body that are worth reading to keep the connection
+
+---@class grun.http.client.response
+---@field status integer
+---@field reason string may be empty
+---@field version string "1.1" or "1.0"
+---@field headers table<string, string> found in any case; several values of a name are joined with
+---  ", ", those of Set-Cookie with a newline
+---@field body? string nil with stream = true
+---@field url string the request's, or that of the last redirect
+---@field uncompressed? true the body was compressed; Content-Encoding and Content-Length are not
+---  in `headers`
+local Response = { __name = "grun.http.client.response" }
+Response.__index = Response
+
+-- Frees the lease of a streaming response that nobody holds any more.
+local function watch(lease)
+  local guard = newproxy(true)
+  getmetatable(guard).__gc = function()
+    lease:give_back(false)
+  end
+  return guard
+end
+
+local function give_back(self, reusable)
+  if self._guard then
+    getmetatable(self._guard).__gc = nil
+    self._guard = nil
+  end
+  self._lease:give_back(reusable)
+end
+
+-- The body is over, or will never be read.
+local function fail(self, message, code)
+  self._failure = { message, code }
+  give_back(self, false)
+  return nil, message, code
+end
+
+-- Ends a body that was read to its end.
+local function finish(self)
+  local last, message, code = "", nil, nil
+  self._incoming = nil
+  if self._inflate then
+    last, message, code = self._inflate:push("", "finish")
+    self._inflate:close()
+    self._inflate = nil
+    if not last then
+      return fail(self, message, code)
+    end
+  end
+  give_back(self, self._keep)
+  return nil
+end
+
+local function settle(self, ok, piece, message, code)
+  if not ok then
+    give_back(self, false)
+    return error(piece, 0)
+  elseif piece and self._inflate then
+    piece, message, code = self._inflate:push(piece)
+  end
+  if piece then
+    self._received = self._received + #piece
+    if self._received <= self._max then
+      return piece
+    end
+    message, code = "body too large", "too_large"
+  elseif not message then
+    return finish(self)
+  end
+  return fail(self, message, code)
+end
+
+-- The next piece as it comes, perhaps empty; nil at the end; or nil, message, code.
+local function next_piece(self)
+  if self._failure then
+    return nil, self._failure[1], self._failure[2]
+  elseif not self._incoming then
+    return nil
+  end
+  return settle(self, xpcall(self._incoming.read, core.traceback, self._incoming))
+end
+
+-- The next piece with something in it, what was put back first.
+local function take(self)
+  local piece, message, code = self._rest, nil, nil
+  self._rest = nil
+  while not piece or piece == "" do
+    piece, message, code = next_piece(self)
+    if not piece then
+      return nil, message, code
+    end
+  end
+  return piece
+end
+
+local function read_all(self)
+  local pieces = { self._rest }
+  self._rest = nil
+  while true do
+    local piece, message, code = next_piece(self)
+    if not piece then
+      if message then
+        return nil, message, code
+      end
+      return table.concat(pieces)
+    end
+    pieces[#pieces + 1] = piece
+  end
+end
+
+local function read_count(self, n)
+  local pieces, got = {}, 0
+  while got < n do
+    local piece, message, code = take(self)
+    if not piece then
+      if message then
+        return nil, message, code
+      end
+      break
+    end
+    if got + #piece > n then
+      self._rest = piece:sub(n - got + 1)
+      piece = piece:sub(1, n - got)
+    end
+    pieces[#pieces + 1], got = piece, got + #piece
+  end
+  return got > 0 and table.concat(pieces) or nil
+end
+
+local function check_stream(self, name)
+  if self._lease == nil then
+    error(name .. ": the response was not asked for with stream = true", 3)
+  end
+end
+
+--- Reads the body of a streaming response: without argument what is there, at least a byte; with a
+--- count so many bytes, fewer only at the end; with "a" all that is left. Returns nil at the end
+--- ("a": ""), nil, message, code on failure: "closed" when the body ends too early. Parks.
+---@param format? integer|"a"
+---@return string|nil, string?, string?
+---@async
+function Response:read(format)
+  check_stream(self, "read")
+  if format == nil then
+    return take(self)
+  elseif format == "a" or format == "*a" then
+    return read_all(self)
+  elseif type(format) == "number" and format >= 1 then
+    return read_count(self, format)
+  end
+  error("read: count or \"a\" expected, got " .. tostring(format), 2)
+end
+
+-- The next line, its newline removed.
+local function read_line(self)
+  local pieces, size = {}, 0
+  while true do
+    local piece, message, code = take(self)
+    if not piece then
+      if message then
+        error(("lines: %s (%s)"):format(message, code), 0)
+      end
+      return pieces[1] and table.concat(pieces) or nil
+    end
+    local at = piece:find("\n", 1, true)
+    pieces[#pieces + 1], size = at and piece:sub(1, at - 1) or piece, size + (at or #piece)
+    if size > LINE then
+      error("lines: line too long (too_large)", 0)
+    elseif at then
+      self._rest = piece:sub(at + 1)
+      return table.concat(pieces)
+    end
+  end
+end
+
+--- Iterates over the lines of a streaming response, without their newlines; raises on failure, also
+--- for a line of more than 1 MiB. Steps park.
+---@return fun(): string|nil
+function Response:lines()
+  check_stream(self, "lines")
+  return function()
+    return read_line(self)
+  end
+end
+
+--- Ends a streaming response. Unless its body was read to the end, the connection is closed. May be
+--- repeated. A response that nobody holds any more is closed too, but who knows when.
+function Response:close()
+  if self._lease then
+    self._incoming, self._rest = nil, nil
+    give_back(self, false)
+  end
+end
+
+--- After 101 (Switching Protocols), or for a request with stream = true that the server answered
+--- without HTTP going on: the connection, which is the caller's from now on.
+---@return grun.conn
+function Response:upgrade()
+  if self.status ~= 101 or not self._lease or self._lease.over then
+    error("upgrade: the server does not switch protocols", 2)
+  end
+  getmetatable(self._guard).__gc = nil
+  self._guard = nil
+  local conn = self._lease:detach()
+  conn:settimeout()
+  return conn
+end
+
+--- The body as JSON, by the module cjson. Returns nil, message, code when it is none, or could not
+--- be read. Parks with stream = true.
+---@return any, string?, string?
+---@async
+function Response:json()
+  local text, message, code = self.body, nil, nil
+  if self._lease then
+    text, message, code = read_all(self)
+    if not text then
+      return nil, message, code
+    end
+  end
+  local ok, value = pcall(require("cjson").decode, text)
+  if not ok then
+    return nil, tostring(value), "protocol"
+  end
+  return value
+end
+
+function Response:__tostring()
+  return ("response %d %s"):format(self.status, self.url)
+end
+
+-- ---- For the client ----
+
+local M = {}
+
+local function inflater(self, req)
+  local coding = self.headers["content-encoding"]
+  if not (req.gzip and self._incoming and coding) then
+    return nil
+  end
+  coding = coding:lower()
+  if coding ~= "gzip" and coding ~= "x-gzip" then
+    return nil
+  end
+  self.headers["content-encoding"], self.headers["content-length"] = nil, nil
+  self.uncompressed = true
+  return require("grun.core.zlib").inflate("gzip", self._max < math.huge and self._max or nil)
+end
+
+--- A response whose body is still to be read; its lease is given back when that is done.
+function M.new(req, url, lease, status, reason, headers, keep, incoming, minor)
+  local self = setmetatable({
+    status = status, reason = reason, headers = headers, version = "1." .. minor, url = url,
+    _lease = lease, _incoming = incoming, _keep = keep, _max = req.max_body, _received = 0,
+  }, Response)
+  self._inflate = inflater(self, req)
+  return self
+end
+
+--- Reads the body into `body`. Returns the response, or nil, message, code. Parks.
+function M.load(self)
+  local body, message, code = "", nil, nil
+  if self._incoming and not self._inflate then
+    body, message, code = self._incoming:gather(self._max)
+    self._incoming = nil
+  elseif self._incoming then
+    body, message, code = read_all(self)
+  end
+  self._lease:give_back(body ~= nil and self._keep)
+  self._lease, self._incoming = nil, nil
+  if not body then
+    return nil, message, code
+  end
+  self.body = body
+  return self
+end
+
+--- Makes it a stream.
+function M.stream(self)
+  if self._incoming or self.status == 101 then
+    self._guard = watch(self._lease)
+  else
+    self._lease:give_back(self._keep)
+  end
+  return self
+end
+
+--- Drops the body, which is read if that is cheaper than a new connection. Parks.
+function M.discard(self)
+  self._inflate = nil
+  self._max = DRAIN
+  while self._incoming and next_piece(self) do -- luacheck: ignore 542
+  end
+  self._lease:give_back(self._keep and not self._failure)
+end
+
+return M

@@ -1,0 +1,182 @@
+-- SPDX-License-Identifier: MIT
+-- Files as responses: ranges, conditions, constant memory.
+
+local text = require("grun.core.httptext")
+
+local M = {}
+
+local MAX_RANGES = 16 -- more in one request: the whole file is sent
+
+-- Whether the client has the file already (RFC 9110 section 13.2.2, steps 3 and 4).
+local function is_known(req, file)
+  return text.not_modified(req:header("if-none-match"), req:header("if-modified-since"), file.etag,
+    file.mtime)
+end
+
+-- The ranges that are to be sent: a list of first, last, ...; nil: the whole; false: none is there.
+local function ranges_of(req, file)
+  local range = req:header("range")
+  if not range or req.method ~= "GET" then
+    return nil
+  end
+  local condition = req:header("if-range")
+  if condition and not text.if_range(condition, file.etag, file.mtime) then
+    return nil
+  end
+  return text.ranges(range, file.size, MAX_RANGES)
+end
+
+local function set_type(res, file)
+  if not res:header("Content-Type") then
+    res:header("Content-Type", file.kind)
+  end
+end
+
+local function send_range(res, file, first, last)
+  res:status(206):header("Content-Range", ("bytes %d-%d/%d"):format(first, last, file.size))
+  set_type(res, file)
+  local length = last - first + 1
+  if res:_start(length) then
+    return res:_send(file.handle, first, length)
+  end
+  return true
+end
+
+local boundaries = 0
+
+-- A line that the file hardly holds.
+local function new_boundary(file)
+  boundaries = boundaries + 1
+  return ("grun-%x-%x-%s"):format(boundaries, math.random(0, 2 ^ 31 - 1), file.etag:gsub("%W", ""))
+end
+
+local function send_ranges(res, file, ranges)
+  local boundary = new_boundary(file)
+  local heads, length = {}, 0
+  local last_line = ("\r\n--%s--\r\n"):format(boundary)
+  for i = 1, #ranges, 2 do
+    heads[i] = ("%s--%s\r\nContent-Type: %s\r\nContent-Range: bytes %d-%d/%d\r\n\r\n"):format(
+      i > 1 and "\r\n" or "", boundary, file.kind, ranges[i], ranges[i + 1], file.size)
+    length = length + #heads[i] + ranges[i + 1] - ranges[i] + 1
+  end
+  res:status(206):header("Content-Type", "multipart/byteranges; boundary=" .. boundary)
+  if not res:_start(length + #last_line) then
+    return true
+  end
+  for i = 1, #ranges, 2 do
+    local ok, message, code = res:write(heads[i])
+    if ok then
+      ok, message, code = res:_send(file.handle, ranges[i], ranges[i + 1] - ranges[i] + 1)
+    end
+    if not ok then
+      return nil, message, code
+    end
+  end
+  return res:finish(last_line)
+end
+
+local function send_whole(res, file)
+  set_type(res, file)
+  if res:_start(file.size) then
+    return res:_send(file.handle, 0, file.size)
+  end
+  return true
+end
+
+--- Answers with a file { handle =, size =, mtime =, etag =, kind = its media type }: all of it, the
+--- ranges that are asked for, 304 when the client has it, 416. Its other fields are set already.
+--- The caller closes the handle. Returns true, or nil, message, code when the client has gone or
+--- the file has become shorter, which ends the connection. Parks.
+function M.serve(req, res, file)
+  res:header("ETag", file.etag):header("Last-Modified", text.date(file.mtime))
+  if is_known(req, file) then
+    return res:status(304):finish()
+  end
+  res:header("Accept-Ranges", "bytes")
+  local ranges = ranges_of(req, file)
+  if ranges == nil then
+    return send_whole(res, file)
+  elseif ranges == false then
+    res:status(416):header("Content-Range", ("bytes */%d"):format(file.size))
+    return res:finish("416 Range Not Satisfiable\n")
+  elseif #ranges == 2 then
+    return send_range(res, file, ranges[1], ranges[2])
+  elseif res:header("Content-Type") then -- the parts' type, and could not be the whole's
+    return send_whole(res, file)
+  end
+  return send_ranges(res, file, ranges)
+end
+
+--- Runs fn(...) and closes the handle, whatever happens.
+function M.closing(handle, fn, ...)
+  local ok, a, b, c = pcall(fn, ...)
+  handle:close()
+  if not ok then
+    error(a, 0)
+  end
+  return a, b, c
+end
+
+-- ---- res:sendfile ----
+
+local options = { type = "string", filename = "string", from = "number", length = "number" }
+
+local function check_options(opts)
+  for name, value in pairs(opts) do
+    if type(value) ~= options[name] then
+      error(("sendfile: bad option '%s'"):format(tostring(name)), 3)
+    end
+  end
+end
+
+-- The value of Content-Disposition that has it saved under that name (RFC 6266).
+local function disposition(name)
+  local plain = name:gsub('[%c"\\\128-\255/]', "_")
+  local value = ('attachment; filename="%s"'):format(plain)
+  if plain ~= name then
+    value = value .. "; filename*=UTF-8''" .. text.percent_encode(name)
+  end
+  return value
+end
+
+local function part_of(file, opts)
+  local from = opts.from or 0
+  local length = opts.length or file.size - from
+  if from < 0 or length < 0 or from + length > file.size then
+    error("sendfile: the file has no such bytes", 4)
+  end
+  return from, length
+end
+
+local function send(res, file, opts)
+  if opts.filename then
+    res:header("Content-Disposition", disposition(opts.filename))
+  end
+  local plain = not opts.from and not opts.length and res:status() == 200
+  if plain then
+    return M.serve(res:_request(), res, file)
+  end
+  local from, length = part_of(file, opts)
+  set_type(res, file)
+  if res:_start(length) then
+    return res:_send(file.handle, from, length)
+  end
+  return true
+end
+
+--- What res:sendfile is.
+function M.sendfile(res, source, opts)
+  opts = opts or {}
+  check_options(opts)
+  local handle, size, mtime, etag = require("grun.core.httpfile").open(source)
+  if not handle then
+    return nil, size, mtime
+  end
+  local name = opts.filename or type(source) == "string" and source or ""
+  local kind = res:header("Content-Type") or opts.type
+    or require("grun.http.mime").type_of(name)
+  local file = { handle = handle, size = size, mtime = mtime, etag = etag, kind = kind }
+  return M.closing(handle, send, res, file, opts)
+end
+
+return M
