@@ -30,7 +30,7 @@ local function start(args, port)
     end
     words[#words + 1] = word
   end
-  for _ = 1, 5 do -- the port that UDP is given may be taken for TCP
+  for _ = 1, 5 do -- the port that TCP is given may be taken for UDP
     local process = child.start(words)
     while not process:out():find("\n") and not process:ended() do
       grun.sleep(0.005)
@@ -77,8 +77,8 @@ local function question(name, fields)
   return pack(message)
 end
 
--- Sends the datagrams; returns up to `n` replies (default: one each) parsed, those within 5 s, or
--- within `seconds`.
+-- Sends the datagrams; returns up to `n` replies (default: one each) parsed, those before a silence
+-- of 5 s, or of `seconds`.
 function Server:exchange(list, n, seconds)
   local sock, replies = assert(grun.udp()), {}
   sock:connect("udp://127.0.0.1:" .. self.port)
@@ -91,7 +91,10 @@ function Server:exchange(list, n, seconds)
   end
   for i = 1, n or #list do
     local bytes = sock:recv(seconds or 5)
-    replies[i] = bytes and (parse(bytes) or bytes)
+    if not bytes then
+      break
+    end
+    replies[i] = parse(bytes) or bytes
   end
   sock:close()
   return replies
@@ -103,7 +106,9 @@ function Server:ask(name, fields)
 end
 
 function Server:connect(keep)
-  return keep(assert(grun.connect("tcp://127.0.0.1:" .. self.port)))
+  local conn = keep(assert(grun.connect("tcp://127.0.0.1:" .. self.port)))
+  conn:settimeout(10)
+  return conn
 end
 
 local function framed(bytes)
@@ -132,18 +137,23 @@ local function upstream(keep, answer)
     end
     return reply
   end
-  local udp = assert(grun.server("udp://127.0.0.1:0", function(bytes)
-    return handle(bytes, "udp")
-  end))
-  local tcp = assert(grun.server(udp:address():gsub("udp", "tcp"), function(conn)
-    for bytes in read_framed, conn do
-      conn:write(framed(handle(bytes, "tcp")))
-    end
-  end))
-  keep({ close = function()
-    udp:stop(0)
-    tcp:stop(0)
-  end })
+  local tcp, udp
+  repeat -- until the port that TCP is given is free for UDP
+    tcp = assert(grun.server("tcp://127.0.0.1:0", function(conn)
+      for bytes in read_framed, conn do
+        local reply = handle(bytes, "tcp")
+        if reply then
+          conn:write(framed(reply))
+        end
+      end
+    end))
+    local this = tcp
+    keep({ close = function() this:stop(0) end })
+    udp = grun.server(tcp:address():gsub("tcp", "udp"), function(bytes)
+      return handle(bytes, "udp")
+    end)
+  until udp
+  keep({ close = function() udp:stop(0) end })
   return udp:address():match("//(.*)"), seen
 end
 
@@ -482,6 +492,22 @@ end)
 -- ---- Hostile packets ----
 
 describe("the example dns_cache is not deceived", function()
+  test("by an answer of another type, or a SOA record without a minimum", function(keep)
+    local address = upstream(keep, function(query, proto)
+      query.qr = true
+      if proto == "udp" then
+        query.answers = { { name = "a.test", type = "SOA", class = 4097, ttl = 9, data = "" } }
+        query.authorities = query.answers
+        query.questions[1].type = query.questions[1].name == "a.test" and "AAAA" or "A"
+        return pack(query)
+      end
+    end)
+    local server = started(keep, "--timeout", "0.2", address)
+    assert.equal(2, server:ask("a.test").rcode)
+    assert.equal(0, server:ask("b.test").rcode)
+    assert.equal("", server.child:err())
+  end)
+
   for _, kind in ipairs({ "forged", "source", "garbage", "zero", "giant" }) do
     test("by an upstream of the kind " .. kind, function(keep)
       local server = started(keep, "--timeout", "3", dns.server)
@@ -627,11 +653,14 @@ describe("the example dns_cache", function()
     assert.equal(0, again.child:wait())
   end)
 
-  test("prints counters every so many seconds", function(keep)
+  test("prints counters every so many seconds, until it is stopped", function(keep)
     local server = started(keep, "--stats", "0.1", dns.server)
     server:ask("ok.test")
     server:ask("ok.test")
     server.child:expect("\n2 queries, 0 malformed, 1 hits, 0 joined, 1 sent, 0 wrong, 0 failed, 0 stale, 0 dropped\n")
+    server.child:signal("INT")
+    assert.equal(130, server.child:wait())
+    assert.equal("", server.child:err())
   end)
 
   it("says how it is used, and that its port is taken", function()

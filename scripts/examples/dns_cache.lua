@@ -33,10 +33,7 @@ local parse, pack = grun.dns.message.parse, grun.dns.message.pack
 local now, floor, max, min = grun.now, math.floor, math.max, math.min
 
 local counted = { "queries", "malformed", "hits", "joined", "sent", "wrong", "failed", "stale" }
-local counters = {}
-for _, what in ipairs(counted) do
-  counters[what] = 0
-end
+local counters = setmetatable({}, { __index = function() return 0 end })
 
 local function count(what)
   counters[what] = counters[what] + 1
@@ -83,7 +80,7 @@ local function new_entry(answer, question)
       if section == "answers" and answer.rcode == NOERROR then
         exists = exists or record.type == question.type or question.type == "ANY"
       elseif section == "authorities" and record.type == "SOA" and not exists then
-        ttl, soa = min(ttl, record.minimum, NEGATIVE_TTL), true -- RFC 2308 section 5
+        ttl, soa = min(ttl, record.minimum or 0, NEGATIVE_TTL), true -- RFC 2308 section 5
       end
       record.ttl = min(max(ttl, lowest), highest)
       least = min(least, record.ttl)
@@ -100,8 +97,7 @@ end
 local function failure(old)
   count("failed")
   if not old or now() >= old.usable then
-    local time = now()
-    return { rcode = SERVFAIL, records = {}, at = time, expires = time + FAILURE_TTL, usable = 0 }
+    return { rcode = SERVFAIL, records = {}, at = now(), expires = now() + FAILURE_TTL, usable = 0 }
   end
   count("stale")
   old.at, old.expires = now(), now() + STALE_TTL
@@ -221,7 +217,7 @@ local function in_order()
   return list
 end
 
--- The first useful answer, or nil after two rounds.
+-- The first useful answer as an entry, or nil after two rounds.
 local function resolve(client)
   local servers = in_order()
   local edns = { udp_size = UDP_SIZE, dnssec_ok = client.edns and client.edns.dnssec_ok }
@@ -231,7 +227,7 @@ local function resolve(client)
       cd = client.cd, questions = client.questions, edns = edns })
     avoid[server] = not answer and now() + AVOID or nil
     if answer and (answer.rcode == NOERROR or answer.rcode == NXDOMAIN) then
-      return answer
+      return new_entry(answer, client.questions[1])
     end
   end
 end
@@ -252,14 +248,14 @@ local function fetch(key, query, old)
   end
   flight = { done = grun.event() }
   flights[key] = flight
-  local ok, answer = pcall(resolve, query)
+  local ok, entry = pcall(resolve, query)
   flights[key] = nil
-  flight.entry = ok and answer and new_entry(answer, query.questions[1]) or failure(old)
+  flight.entry = ok and entry or failure(old)
   if now() < flight.entry.expires then
     cache.put(key, flight.entry)
   end
   flight.done:set()
-  return ok and flight.entry or error(answer, 0)
+  return ok and flight.entry or error(entry, 0)
 end
 
 local function find(query)
@@ -271,7 +267,7 @@ local function find(query)
     count("hits")
     return lower_ttls(entry)
   elseif slots:count() == 0 then
-    return failure() -- what is in the cache is answered even then
+    return failure(entry) -- what is in the cache is answered even then
   end
   return slots:with(fetch, key, query, entry)
 end
@@ -359,24 +355,32 @@ local function read_arguments()
   return address or usage()
 end
 
-local function read_resolv_conf()
+-- Both or none: a server that runs would keep the process alive.
+local function listen(...)
+  local server, message = grun.server(...)
+  if not server then
+    io.stderr:write("dns_cache.lua: ", message, "\n")
+    os.exit(1)
+  end
+  return server
+end
+
+local address = read_arguments()
+if #upstreams == 0 then
   for line in io.lines("/etc/resolv.conf") do
     local host = line:match("^nameserver%s+(%S+)")
     upstreams[#upstreams + 1] = host and with_port(host)
   end
 end
-
-local address = read_arguments()
-if #upstreams == 0 then
-  read_resolv_conf()
-end
+assert(upstreams[1], "no upstreams")
 cache = new_cache(options["--size"])
 grun.grace = 2 -- seconds for questions under way when the server is stopped
-local udp = assert(grun.server(address, function(bytes)
+local tcp = listen(address:gsub("^udp", "tcp"), serve_stream, {
+  max_connections = CLIENTS, idle_timeout = options["--idle"],
+})
+local udp = listen(tcp:address():gsub("^tcp", "udp"), function(bytes)
   return serve(bytes, false)
-end, { max_connections = WAITING + 100, rcvbuf = 2 ^ 20 }))
-local tcp = assert(grun.server(udp:address():gsub("^udp", "tcp"), serve_stream,
-  { max_connections = CLIENTS, idle_timeout = options["--idle"] }))
+end, { max_connections = WAITING + 100, rcvbuf = 2 ^ 20 })
 
 local function print_counters()
   local line = {}
