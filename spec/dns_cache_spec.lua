@@ -122,15 +122,16 @@ local function read_framed(conn)
   end
 end
 
--- An upstream: answer(query, proto, n) returns the message to answer the n-th query with, in which
--- id, qr and questions are filled in, or bytes, or nothing. `seen` lists the queries.
+-- An upstream: answer(query, proto, n, send) returns the message to answer the n-th query with, in
+-- which id, qr and questions are filled in, or bytes, or nothing. send(bytes) sends a datagram.
+-- Returns its address and the list of queries.
 local function upstream(keep, answer)
   local seen = {}
-  local function handle(bytes, proto)
+  local function handle(bytes, proto, send)
     local query = parse(bytes)
     query.proto = proto
     seen[#seen + 1] = query
-    local reply = answer(query, proto, #seen)
+    local reply = answer(query, proto, #seen, send)
     if type(reply) == "table" then
       reply.id, reply.qr, reply.questions = query.id, true, query.questions
       reply = pack(reply, { max = proto == "udp" and 1232 or 65535 })
@@ -149,8 +150,8 @@ local function upstream(keep, answer)
     end))
     local this = tcp
     keep({ close = function() this:stop(0) end })
-    udp = grun.server(tcp:address():gsub("tcp", "udp"), function(bytes)
-      return handle(bytes, "udp")
+    udp = grun.server(tcp:address():gsub("tcp", "udp"), function(bytes, peer, sock)
+      return handle(bytes, "udp", function(reply) sock:send_to(reply, peer) end)
     end)
   until udp
   keep({ close = function() udp:stop(0) end })
@@ -518,6 +519,19 @@ describe("the example dns_cache is not deceived", function()
       assert.equal(kind ~= "source", server:counters().wrong > 0)
     end)
   end
+
+  test("by somebody who guesses ids: it asks by TCP then", function(keep)
+    local address, seen = upstream(keep, function(query, proto, n, send)
+      for i = 1, proto == "udp" and 150 or 0 do
+        send(pack({ id = (query.id + i) % 65536, qr = true, questions = query.questions,
+          answers = { { name = "a.test", type = "A", ttl = 60, address = "6.6.6.6" } } }))
+      end
+      return proto == "tcp" and counting(60)(query, proto, n) or nil
+    end)
+    local server = started(keep, "--timeout", "4", address)
+    assert.equal("10.0.0.2", addresses(server:ask("a.test")))
+    assert.same({ 100, "tcp" }, { server:counters().wrong, seen[2].proto })
+  end)
 
   test("by answers that come after the question's time", function(keep)
     local server = started(keep, "--timeout", "0.2", dns.server)
