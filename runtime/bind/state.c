@@ -25,6 +25,7 @@
 #include "bind/lib_thread.h"
 #include "bind/lib_tls.h"
 #include "bind/lib_watch.h"
+#include "bind/lib_websocket.h"
 #include "bind/lualib.h"
 #include "bind/luautil.h"
 #include "core/green.h"
@@ -266,6 +267,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.net");
 	lua_pushcfunction(L, luaopen_grun_core_httpd);
 	set_module(L, "grun.core.httpd");
+	lua_pushcfunction(L, luaopen_grun_core_websocket);
+	set_module(L, "grun.core.websocket");
 	lua_pushcfunction(L, luaopen_grun_core_dgram);
 	set_module(L, "grun.core.dgram");
 	lua_pushcfunction(L, luaopen_grun_core_process);

@@ -90,20 +90,37 @@ end
 local Http = {}
 Http.__index = Http
 
+-- Connection -> the WebSocket that it became, while its handler runs.
+M.websockets = {}
+
+debug.getregistry()["grun.http.request"].methods.websocket = function(req, opts)
+  return require("grun.http.websocket").accept(req, opts)
+end
+
+-- Without a code the server closes the connection as it is.
+local function end_websocket(conn, code)
+  local ws = M.websockets[conn]
+  M.websockets[conn] = nil
+  if ws and code then
+    ws:close(code)
+  end
+end
+
 local function serve(self, conn)
   local state, log = httpd.open(conn, self.config), self.log
   self.states[conn] = state
   while true do
     local ok, err = xpcall(httpd.run, core.traceback, state, self.app, log)
     if ok then
-      return
+      return end_websocket(conn, 1000)
     elseif rawequal(err, rawget(core.current(), "_cancel")) then
+      end_websocket(conn)
       return error(err, 0)
     end
     self.server._errors = self.server._errors + 1
     report(self.server, err, httpd.request(state) or nil)
     if not httpd.fail(state, log, 500) then
-      return
+      return end_websocket(conn, 1011)
     end
   end
 end
@@ -121,11 +138,14 @@ function Http:address(listening)
 end
 
 --- From now on each response is its connection's last, and connections between two requests end.
+--- WebSockets are told to go away.
 function Http:drain()
   httpd.stop(self.config)
   for conn, state in pairs(self.states) do
     if httpd.is_idle(state) then
       conn:close()
+    elseif M.websockets[conn] then
+      core.spawn(end_websocket, conn, 1001)
     end
   end
 end
@@ -151,7 +171,8 @@ function M.new(address, app, opts)
     listen = listen_address(https, address:match("^https?://(.*)$")),
     config = configure(opts, https),
     log = opts.access_log and require("grun.http.access_log").new(opts.access_log) or nil,
-    states = setmetatable({}, { __mode = "k" }),
+    -- A state holds its connection, so that weak keys alone would keep both.
+    states = setmetatable({}, { __mode = "kv" }),
   }, Http)
   function self.handler(conn)
     return serve(self, conn)
