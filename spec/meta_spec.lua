@@ -263,6 +263,17 @@ describe("lualib/meta/http.lua and http_client.lua", function()
   end)
 end)
 
+describe("lualib/meta/websocket.lua", function()
+  it("declares every function of grun.core.websocket and its objects, and no other", function()
+    local native = require("grun.core.websocket")
+    for owner, there in pairs({ ["M."] = functions(native), ["ws:"] = native.methods }) do
+      local declared = declarations(read("lualib/meta/websocket.lua"), owner)
+      assert.same(names(there), names(declared))
+      check_documentation(declared)
+    end
+  end)
+end)
+
 describe("lualib/meta", function()
   it("holds files that compile and that editors know as declarations", function()
     local lfs = require("lfs")

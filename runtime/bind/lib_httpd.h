@@ -94,6 +94,9 @@ int luaopen_grun_core_httpd(lua_State *L);
 
 void gr_httpd_request_init(lua_State *L);
 
+/* The request at index 1; raises if it is none. */
+struct gr_httpd_request *gr_httpd_check_request(lua_State *L);
+
 /* Pushes the request with that head, which is copied. `env` is the index of the connection's environment. */
 void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
 			   size_t len, int env);

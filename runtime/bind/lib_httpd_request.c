@@ -45,6 +45,11 @@ static struct gr_httpd_request *check_request(lua_State *L)
 	return r;
 }
 
+struct gr_httpd_request *gr_httpd_check_request(lua_State *L)
+{
+	return check_request(L);
+}
+
 /* ---- Fields ---- */
 
 static void push_span(lua_State *L, const struct gr_httpd_request *r, struct gr_http_span span)

@@ -30,6 +30,7 @@
 #include "bind/lib_thread.h"
 #include "bind/lib_tls.h"
 #include "bind/lib_watch.h"
+#include "bind/lib_websocket.h"
 #include "bind/lib_zlib.h"
 #include "bind/lualib.h"
 #include "bind/luautil.h"
@@ -325,6 +326,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.httptext");
 	lua_pushcfunction(L, luaopen_grun_core_multipart);
 	set_module(L, "grun.core.multipart");
+	lua_pushcfunction(L, luaopen_grun_core_websocket);
+	set_module(L, "grun.core.websocket");
 	lua_pushcfunction(L, luaopen_grun_core_dgram);
 	set_module(L, "grun.core.dgram");
 	lua_pushcfunction(L, luaopen_grun_core_process);

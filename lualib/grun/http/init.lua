@@ -14,6 +14,7 @@ local later = {
   session = "grun.http.client",
   close_idle = "grun.http.client",
   static = "grun.http.static",
+  websocket = "grun.http.websocket",
 }
 
 local M = setmetatable({}, {

@@ -139,25 +139,42 @@ end
 local Http = {}
 Http.__index = Http
 
-local function serve(self, state)
+-- Connection -> the WebSocket that it became, while its handler runs.
+M.websockets = {}
+
+function httpd.request_methods.websocket(req, opts)
+  return require("grun.http.websocket").accept(req, opts)
+end
+
+-- Without a code the server closes the connection as it is.
+local function end_websocket(conn, code)
+  local ws = M.websockets[conn]
+  M.websockets[conn] = nil
+  if ws and code then
+    ws:close(code)
+  end
+end
+
+local function serve(self, conn, state)
   local log = self.log
   while true do
     local ok, err = xpcall(httpd.run, core.traceback, state, self.app, log)
     if ok then
-      return
+      return end_websocket(conn, 1000)
     elseif rawequal(err, rawget(core.current(), "_cancel")) then
+      end_websocket(conn)
       return error(err, 0)
     end
     self.server._errors = self.server._errors + 1
     report(self.server, err, httpd.request(state) or nil)
     if not httpd.fail(state, log, 500) then
-      return
+      return end_websocket(conn, 1011)
     end
   end
 end
 
-local function serve_and_linger(self, state)
-  serve(self, state)
+local function serve_and_linger(self, conn, state)
+  serve(self, conn, state)
   httpd.linger(state)
 end
 
@@ -165,7 +182,7 @@ end
 local function serve_connection(self, conn)
   local state = httpd.open(conn, self.config)
   self.states[conn] = state
-  local ok, err = pcall(serve_and_linger, self, state)
+  local ok, err = pcall(serve_and_linger, self, conn, state)
   self.states[conn] = nil
   if not ok then
     error(err, 0)
@@ -185,11 +202,14 @@ function Http:address(listening)
 end
 
 --- From now on each response is its connection's last, and connections between two requests end.
+--- WebSockets are told to go away.
 function Http:drain()
   httpd.stop(self.config)
   for conn, state in pairs(self.states) do
     if httpd.is_idle(state) then
       conn:close()
+    elseif M.websockets[conn] then
+      core.spawn(end_websocket, conn, 1001)
     end
   end
 end
