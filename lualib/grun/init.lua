@@ -54,6 +54,7 @@ local later = {
   dns = "grun.dns",
   server = "grun.server",
   servers = "grun.server",
+  http = "grun.http",
   process = "grun.process",
   fs = "grun.fs",
   watch = "grun.watch",

@@ -281,6 +281,7 @@ grun.server = require("grun.server").server
 grun.servers = require("grun.server").servers
 grun.process = require("grun.process").process
 grun.fs = require("grun.fs").fs
+grun.http = require("grun.http").http
 grun.offload = require("grun.offload").offload
 grun.offload_threads = require("grun.offload").offload_threads
 grun.signal = require("grun.signal").signal

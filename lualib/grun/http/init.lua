@@ -1,0 +1,23 @@
+-- SPDX-License-Identifier: MIT
+-- The table grun.http. Its parts load at their first use.
+
+-- Name of a function -> the module it comes from.
+local later = {
+  router = "grun.http.router",
+  wsapi = "grun.http.wsapi",
+}
+
+local M = setmetatable({}, {
+  __index = function(self, key)
+    local module = later[key]
+    if not module then
+      return nil
+    end
+    local value = require(module)[key]
+    rawset(self, key, value)
+    return value
+  end,
+})
+M.http = M
+
+return M
