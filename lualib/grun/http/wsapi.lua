@@ -170,8 +170,12 @@ local function send(res, body, is_head)
     end
     piece = body()
   end
-  if not res:begun() then
-    return res:write("")
+  if res:begun() then
+    return
+  elseif is_head then
+    res:write("")
+  elseif res:status() ~= 204 and res:status() ~= 304 then
+    res:finish("")
   end
 end
 
