@@ -42,6 +42,7 @@ struct options {
 
 static const char usage[] =
 	"usage: grun [options] script.lua [more.lua ...] [--] [args...]\n"
+	"       grun [options] serve ... app.lua     an application over HTTP; see grun serve --help\n"
 	"Each script runs in a green thread of its own; without a script: standard input, or a prompt on a terminal.\n"
 	"  -e stat            run the string 'stat'\n"
 	"  -l name            require library 'name'\n"

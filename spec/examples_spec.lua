@@ -346,6 +346,107 @@ describe("the HTTP client's example", function()
   end)
 end)
 
+describe("the example reverse_proxy", function()
+  local servers, proxy, port
+
+  -- An upstream that says its name, what it got, or does what the path says.
+  local function start_upstream(name)
+    servers[#servers + 1] = assert(grun.server("http://127.0.0.1:0", function(req, res)
+      if req.path == "/echo" then
+        return 200, { ["X-Name"] = name }, function() return (req:read()) end
+      elseif req.path == "/slow" then
+        grun.sleep(30)
+      elseif req.path == "/cut" then
+        res:header("Content-Length", 100):write("part")
+        req.conn:close()
+        return
+      elseif req.path == "/chat" then
+        local conn = res:header("Upgrade", "websocket"):header("Connection", "Upgrade"):upgrade()
+        conn:write("got " .. conn:read(5))
+        return
+      end
+      local lines = { name, req.method, req.target }
+      for key, value in pairs(req.headers) do
+        lines[#lines + 1] = key .. "=" .. value
+      end
+      return 200, { ["Set-Cookie"] = { "a=1", "b=2" } }, table.concat(lines, "\n") .. "\n"
+    end))
+    return (servers[#servers]:address():gsub("^http://", ""))
+  end
+
+  local function start_proxy(...)
+    local words = table.concat({ "timeout 60", helper.grun, example("reverse_proxy"), ... }, " ")
+    proxy = start(words)
+    port = proxy:expect("listening on http://127%.0%.0%.1:(%d+)\n")
+  end
+
+  local function curl(...)
+    local pipe = io.popen(("curl -s -m 20 http://127.0.0.1:%s"):format(port) .. table.concat({ ... }, " "))
+    local text = pipe:read("*a")
+    pipe:close()
+    return text
+  end
+
+  local plain_it = it
+
+  local function it(name, body)
+    plain_it(name, function()
+      servers = {}
+      finally(function()
+        proxy:stop("TERM")
+        for _, server in ipairs(servers) do
+          server:stop(0)
+        end
+      end)
+      local closed = assert(grun.listen("tcp://127.0.0.1:0"))
+      local nobody = closed:address()
+      closed:close()
+      start_proxy("-t 1 http://127.0.0.1:0", start_upstream("one"), nobody, start_upstream("two"))
+      body()
+    end)
+  end
+
+  it("asks its upstreams in turn and tells them about the client", function()
+    local one = curl("/x?y=1 -i -H 'Connection: X-Mine' -H 'X-Mine: 1' -H 'X-Forwarded-For: 9.9.9.9'")
+    assert.matches("\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n", one, 1, true)
+    assert.matches("\r\n\r\none\nGET\n/x?y=1\n", one, 1, true)
+    assert.matches("\nx-forwarded-for=9.9.9.9, 127.0.0.1\n", one, 1, true)
+    assert.matches("\nx-forwarded-proto=http\n", one, 1, true)
+    assert.matches("\nx-forwarded-host=127.0.0.1:" .. port .. "\n", one, 1, true)
+    assert.matches("\nhost=127.0.0.1:" .. port .. "\n", one, 1, true)
+    assert.is_nil(one:find("x-mine", 1, true))
+    assert.matches("^two\n", curl("/"))
+    assert.matches("^one\n", curl("/"))
+    proxy:expect('"GET /x%?y=1 HTTP/1.1" 200 ')
+  end)
+
+  it("passes bodies on, with and without a length", function()
+    local name = helper.tmpname(("0123456789"):rep(300000))
+    assert.equal("", curl("/echo -T - <" .. name .. " | cmp - " .. name))
+    assert.equal("", curl("/echo -H Expect: --data-binary @" .. name .. " | cmp - " .. name))
+    assert.equal("3000000", curl("/echo -o /dev/null -w '%{size_download}' -T " .. name))
+    assert.matches("^HTTP/1.1 200 OK\r\n", curl("/ -I"))
+  end)
+
+  it("answers 502, 504, or breaks off as the upstream did", function()
+    assert.matches("^HTTP/1.1 504 ", curl("/slow -i"))
+    assert.equal("part18\n", curl("/cut; echo $?"))
+    for _, server in ipairs(servers) do
+      server:stop(0)
+    end
+    assert.matches("^HTTP/1.1 502 ", curl("/ -i"))
+  end)
+
+  it("passes on what follows an upgrade", function()
+    local conn = assert(grun.connect("tcp://127.0.0.1:" .. port))
+    conn:write("GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    assert.matches("^HTTP/1.1 101 ", conn:read_until("\r\n\r\n"))
+    conn:write("hello")
+    assert.equal("got hello", conn:read("a"))
+    conn:close()
+  end)
+end)
+
 describe("the examples", function()
   it("are all tested, short, and begin by saying what they show and how to run them", function()
     for name in lfs.dir(DIR) do

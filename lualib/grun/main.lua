@@ -222,7 +222,10 @@ return function(config)
     run_init_variable()
   end
   run_options(config)
-  if config.check then
+  if config.words[config.first] == "serve" and not config.separated then
+    config.first = config.first + 1
+    return require("grun.serve").run(config)
+  elseif config.check then
     return #scripts > 0 and check_scripts(scripts) or fail("--check needs a script")
   elseif #scripts > 0 then
     return run_scripts(config, scripts, first)

@@ -15,6 +15,7 @@ local later = {
   close_idle = "grun.http.client",
   static = "grun.http.static",
   websocket = "grun.http.websocket",
+  wsapi = "grun.http.wsapi",
 }
 
 local M = setmetatable({}, {
