@@ -32,6 +32,34 @@ function M.ticks(fn, ...)
   return n, unpack(results)
 end
 
+--- Runs fn() and returns the longest time, in ms, that a thread which sleeps 1 ms at a time had to wait
+--- meanwhile, then fn's results.
+function M.gap(fn)
+  local worst, last = 0, grun.now()
+  local ticker = helper.spawn(function()
+    while true do
+      grun.sleep(0.001)
+      worst, last = math.max(worst, grun.now() - last), grun.now()
+    end
+  end)
+  grun.yield()
+  local results = { fn() }
+  grun.sleep(0.002)
+  ticker:kill()
+  return worst * 1000, unpack(results)
+end
+
+--- Runs fn in a thread that is cancelled when it waits; it has to end soon. Returns the thread.
+function M.cancelled(fn)
+  local t = helper.spawn(fn)
+  grun.sleep(0.02)
+  local start = grun.now()
+  t:cancel("enough")
+  t:join()
+  assert(grun.now() - start < 0.1, "a cancelled thread goes on")
+  return t
+end
+
 --- Runs fn(i) in n threads and returns the seconds that takes, and their results.
 function M.parallel(n, fn)
   local start, threads, results = grun.now(), {}, {}

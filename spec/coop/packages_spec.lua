@@ -6,6 +6,8 @@ local grun = require("grun")
 local helper = require("spec.helper")
 local socket = require("socket")
 
+local cancelled = coop.cancelled
+
 -- A server whose clients are handled by a thread each; ends with the test.
 local function serve(handle)
   local server = assert(socket.bind("127.0.0.1", 0, 1024))
@@ -43,17 +45,6 @@ local function closing(...)
       one:close()
     end
   end
-end
-
--- Runs fn in a thread that is cancelled when it waits; it has to end soon.
-local function cancelled(fn)
-  local t = helper.spawn(fn)
-  grun.sleep(0.02)
-  local start = grun.now()
-  t:cancel("enough")
-  t:join()
-  assert.is_true(grun.now() - start < 0.1)
-  return t
 end
 
 local function refused()
