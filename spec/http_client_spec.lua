@@ -81,15 +81,6 @@ describe("the HTTP client", function()
   local OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
   describe("sends", function()
-    local function echo(req)
-      local lines = { req.method .. " " .. req.target }
-      for name, value in pairs(req.headers) do
-        lines[#lines + 1] = name .. ": " .. value
-      end
-      table.sort(lines, function(a, b) return (a:find("/") == nil and a or "0" .. a) < (b:find("/") == nil and b or b) end)
-      return table.concat(lines, "\n") .. "\n\n" .. req:body()
-    end
-
     it("a request with what it needs, and nothing else", function()
       local url = scripted(function(conn)
         local head = read_head(conn)
@@ -119,8 +110,8 @@ describe("the HTTP client", function()
 
     it("strings, iterators, files, pipes, forms, JSON", function()
       local url = serve(function(req)
-        return 200, { ["X-Length"] = req:header("content-length") or "-", ["X-Type"] = req:header("content-type") or "-" },
-          req:body(2 ^ 24)
+        local length, kind = req:header("content-length"), req:header("content-type")
+        return 200, { ["X-Length"] = length or "-", ["X-Type"] = kind or "-" }, req:body(2 ^ 24)
       end, { max_body = 2 ^ 24 })
       local big = net.noise(3000000)
       local name = helper.tmpname(big)
@@ -229,17 +220,20 @@ for part in m.iter_parts():
     it("with all framings", function()
       for _, bytes in ipairs({
         "HTTP/1.1 200 Fine\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 5\r\n\r\nhello",
-        "HTTP/1.1 200 Fine\r\nX-A: 1\r\nx-a: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nT: v\r\n\r\n",
+        "HTTP/1.1 200 Fine\r\nX-A: 1\r\nx-a: 2\r\nTransfer-Encoding: chunked\r\n\r\n" ..
+          "2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nT: v\r\n\r\n",
         "HTTP/1.1 200 Fine\r\nX-A: 1\r\nx-a: 2\r\n\r\nhello",
         "HTTP/1.0 200 Fine\r\nX-A: 1\r\nx-a: 2\r\n\r\nhello",
-        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 Fine\r\nX-A: 1, 2\r\n\r\nhello",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" ..
+          "HTTP/1.1 200 Fine\r\nX-A: 1, 2\r\n\r\nhello",
       }) do
         local res = assert(get(bytes))
         assert.same({ 200, "Fine", "1, 2", "hello" }, { res.status, res.reason, res.headers["X-a"], res.body })
       end
       assert.equal("", get("HTTP/1.1 204 No Content\r\n\r\n").body)
       assert.equal("", get("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n").body)
-      assert.equal("a=1\nb=2, c", get("HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2, c\r\n\r\n").headers["set-cookie"])
+      local res = get("HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2, c\r\n\r\n")
+      assert.equal("a=1\nb=2, c", res.headers["set-cookie"])
     end)
 
     it("byte by byte", function()
@@ -700,8 +694,8 @@ for part in m.iter_parts():
         if n and n > 0 then
           return status, { Location = location or tostring(n - 1) }, "moved"
         end
-        return table.concat({ req.method, req:body(), req:header("content-type") or "-", req:header("authorization") or "-",
-          req:header("cookie") or "-" }, " ")
+        return table.concat({ req.method, req:body(), req:header("content-type") or "-",
+          req:header("authorization") or "-", req:header("cookie") or "-" }, " ")
       end)
     end
 
@@ -777,7 +771,8 @@ for part in m.iter_parts():
           res:header("Set-Cookie", "b=2; Path=/; Max-Age=100")
           return 302, { Location = "/get" }, ""
         end
-        return table.concat({ req:header("cookie") or "-", req:header("x-one") or "-", req:header("x-two") or "-" }, " ")
+        local one, two = req:header("x-one"), req:header("x-two")
+        return table.concat({ req:header("cookie") or "-", one or "-", two or "-" }, " ")
       end)
       local session = grun.http.session({ headers = { ["X-One"] = "1", ["X-Two"] = "2" }, timeout = 5 })
       assert.equal("a=1; b=2 1 2", session:get(url .. "/set").body)
@@ -857,10 +852,11 @@ for part in m.iter_parts():
         end
         print((select(3, grun.http.get("http://127.0.0.1:1/"))))
       ]]
-      local out = helper.run_child({ helper.script(script), "http://x.test/", "http://a.local.test/", "http://127.0.0.1:1/",
-        "https://127.0.0.1:1/" },
+      local out = helper.run_child({ helper.script(script), "http://x.test/", "http://a.local.test/",
+        "http://127.0.0.1:1/", "https://127.0.0.1:1/" },
         { env = { http_proxy = url, HTTP_PROXY = "x", no_proxy = "other, 127.0.0.1:1", https_proxy = url } })
-      assert.equal("GET http://x.test/ HTTP/1.1\nGET http://a.local.test/ HTTP/1.1\nECONNREFUSED\nECONNREFUSED\nECONNREFUSED\n", out)
+      assert.equal("GET http://x.test/ HTTP/1.1\nGET http://a.local.test/ HTTP/1.1\n" ..
+        ("ECONNREFUSED\n"):rep(3), out)
     end)
 
     it("only http ones", function()
@@ -907,9 +903,16 @@ for part in m.iter_parts():
   describe("moves 100 MiB", function()
     local SIZE = 100 * 2 ^ 20
 
-    local function memory()
+    -- KiB of memory at the worst since reset.
+    local function peak()
+      return tonumber(helper.contents("/proc/self/status"):match("VmHWM:%s*(%d+)"))
+    end
+
+    local function reset_peak()
       collectgarbage()
-      return tonumber(helper.contents("/proc/self/status"):match("VmRSS:%s*(%d+)"))
+      local file = assert(io.open("/proc/self/clear_refs", "w"))
+      file:write("5")
+      file:close()
     end
 
     it("up and down as streams, in little memory", function()
@@ -931,7 +934,8 @@ for part in m.iter_parts():
         end
         return tostring(n)
       end)
-      local before = memory()
+      reset_peak()
+      local before = peak()
       assert.equal(tostring(SIZE), grun.http.post(url, { body = many() }).body)
       local n = 0
       local res = assert(grun.http.get(url, { stream = true }))
@@ -942,7 +946,8 @@ for part in m.iter_parts():
       local name = helper.tmpname()
       os.execute("truncate -s " .. SIZE .. " " .. name)
       assert.equal(tostring(SIZE), grun.http.post(url, { file = name }).body)
-      assert.is_true(memory() - before < 50000)
+      local sanitizer = helper.grun:find("asan") and 400000 or 0 -- keeps what was freed for a while
+      assert.is_true(peak() - before < 50000 + sanitizer)
     end)
   end)
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- For editors: the HTTP client of grun.http, lualib/grun/http/client.lua, and runtime/bind/lib_httpc.c
--- below it. Never loaded.
+-- For editors: the HTTP client of grun.http, lualib/grun/http/client.lua, and what it uses of
+-- runtime/bind/lib_httpc.c. Never loaded.
 
 ---@meta grun.http
 -- luacheck: no unused
@@ -8,21 +8,27 @@
 ---@class grun.http
 local M = {}
 
+---@class grun.http.part
+---@field name string
+---@field value? string
+---@field file? string|file* path or open file, instead of a value
+---@field filename? string default: the last part of the path
+---@field type? string default for files: application/octet-stream
+
 ---@class grun.http.request.options
 ---@field url string
 ---@field method? string default "GET"
----@field headers? table<string, string|number|(string|number)[]|false> `false` leaves one of ours out
----  (User-Agent, Accept, Content-Type)
+---@field headers? table<string, string|number|(string|number)[]|false> `false` leaves one of ours
+---  out (User-Agent, Accept, Content-Type)
 ---@field query? table is added to the URL's query; a value can be a list of values
 ---@field body? string|file*|fun(): string|nil an iterator, and what is no regular file, is sent
 ---  chunked, unless the headers say its Content-Length
 ---@field file? string path of a file that is the body
 ---@field form? table the body as application/x-www-form-urlencoded
----@field multipart? { name: string, value?: string, file?: string|file*, filename?: string, type?: string }[]
----  the body as multipart/form-data
+---@field multipart? grun.http.part[] the body as multipart/form-data
 ---@field json? any the body as JSON, by the module cjson
----@field auth? { user: string, password: string }|true Basic authentication; true: with the user and
----  password of the URL, which do not count otherwise
+---@field auth? { user: string, password: string }|true Basic authentication; true: with the user
+---  and password of the URL, which do not count otherwise
 ---@field stream? boolean the response's body is to be read with read() or lines()
 ---@field timeout? number seconds for all of it, with redirects, up to the end of the body
 ---@field connect_timeout? number seconds for DNS, connect, proxy and TLS together (30)
@@ -183,9 +189,10 @@ function httpc.head(method, target, host, fields, length, keep_alive) end
 ---@return string
 function httpc.chunk(n) end
 
---- Reads the head of a response; options: read_timeout, until (time by which the whole response must
---- be there), max_header, max_headers. Returns status, reason, headers, whether the connection may go
---- on, the body or nil, the minor version. Or nil, message, code and whether a byte came. Parks.
+--- Reads the head of a response; options: read_timeout, until (time by which the whole response
+--- must be there), max_header, max_headers. Returns status, reason, headers, whether the connection
+--- may go on, the body or nil, the minor version. Or nil, message, code and whether a byte came.
+--- Parks.
 ---@param conn grun.conn
 ---@param method string of the request
 ---@param options table
@@ -209,7 +216,7 @@ function httpc.encode(text) end
 ---@return number|nil
 function httpc.parse_date(text, now) end
 
---- Takes a Set-Cookie field apart: a list of name, value, name, value …; the name of flags is empty.
+--- Takes a Set-Cookie field apart: a list of name, value, name, value …; flags have no name.
 ---@param text string
 ---@return string[]
 function httpc.parse_cookie(text) end

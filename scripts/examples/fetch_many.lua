@@ -25,11 +25,15 @@ local function fetch(url)
   if not res then
     return nil, message, 0
   end
-  local bytes, piece = 0, nil
-  repeat
+  local bytes = 0
+  local function read()
+    local piece
     piece, message = res:read()
-    bytes = bytes + #(piece or "")
-  until not piece
+    return piece
+  end
+  for piece in read do
+    bytes = bytes + #piece
+  end
   return not message and res.status, message, bytes
 end
 

@@ -7,6 +7,8 @@ local httpc = require("grun.core.httpc")
 local urls = require("grun.http.url")
 local pools = require("grun.http.pool")
 local bodies = require("grun.http.body")
+local auth = require("grun.http.auth")
+local proxies = require("grun.http.proxy")
 local responses = require("grun.http.client_response")
 
 local MISUSE = {} -- as the code of a failure: the caller is to raise it
@@ -36,7 +38,9 @@ local DEFAULTS = {
   redirects = 10, gzip = true, keep_alive = true,
 }
 
-local IDEMPOTENT = { GET = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true, TRACE = true }
+local IDEMPOTENT = {
+  GET = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true, TRACE = true,
+}
 local REDIRECTS = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
 
 -- ---- Options ----
@@ -65,39 +69,6 @@ local function find_flaw(opts, session)
   end
   if type(opts.body) == "userdata" and io.type(opts.body) ~= "file" then
     return "option 'body': string, iterator or open file expected"
-  end
-end
-
-local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
-local function base64(text)
-  return (text:gsub("..?.?", function(group)
-    local a, b, c = group:byte(1, 3)
-    local n, out = a * 65536 + (b or 0) * 256 + (c or 0), {}
-    for i = 1, 4 do
-      local at = math.floor(n / 64 ^ (4 - i)) % 64
-      out[i] = i <= #group + 1 and ALPHABET:sub(at + 1, at + 1) or "="
-    end
-    return table.concat(out)
-  end))
-end
-
-local function decode(text)
-  return (text:gsub("%%(%x%x)", function(hex)
-    return string.char(tonumber(hex, 16))
-  end))
-end
-
--- The value of Authorization; nil without credentials.
-local function basic(user, password)
-  return user and "Basic " .. base64(user .. ":" .. (password or ""))
-end
-
-local function credentials(auth, url)
-  if auth == true then
-    return url.user and basic(decode(url.user), decode(url.password))
-  elseif auth then
-    return basic(auth.user or auth[1], auth.password or auth[2])
   end
 end
 
@@ -161,14 +132,6 @@ end
 
 -- ---- Preparing a request ----
 
-local function parse_url(text)
-  local url, problem = urls.parse(text)
-  if not url then
-    return nil, ('bad URL "%s": %s'):format(text:gsub("[%c\127]", "?"), problem), "bad_address"
-  end
-  return url
-end
-
 local function set_query(url, query)
   local text = bodies.encode_form(query)
   if text ~= "" then
@@ -210,7 +173,7 @@ local function prepare(session, opts)
   end
   local req = merge(session, opts)
   local message, code
-  req.url, message, code = parse_url(req.url)
+  req.url, message, code = urls.check(req.url)
   if not req.url then
     return nil, message, code
   end
@@ -226,60 +189,8 @@ local function prepare(session, opts)
     return nil, message, MISUSE
   end
   req.limit = req.timeout and core.now() + req.timeout
-  req.authorization = credentials(req.auth, req.url)
+  req.authorization = auth.credentials(req.auth, req.url)
   return req
-end
-
--- ---- Proxies ----
-
-local function env(name)
-  local value = os.getenv(name)
-  return value and value ~= "" and value or nil
-end
-
--- Is the host in no_proxy: "*", names with all names below them, addresses, each perhaps with a port?
-local function is_exempt(url)
-  for item in (env("no_proxy") or env("NO_PROXY") or ""):gmatch("[^,%s]+") do
-    local name, port = item:lower():gsub("^%*?%.", ""):match("^%[?(.-)%]?:?(%d*)$")
-    if item:find("^[^%[]*:.*:") then -- an IPv6 address
-      name, port = item:lower(), ""
-    end
-    if item == "*" or (port == "" or tonumber(port) == url.port)
-      and (url.host == name or url.host:sub(-#name - 1) == "." .. name) then
-      return true
-    end
-  end
-  return false
-end
-
--- HTTP_PROXY in capitals is not looked at: in CGI programs it is what a client sent.
-local function from_environment(url)
-  if is_exempt(url) then
-    return nil
-  elseif url.scheme == "https" then
-    return env("https_proxy") or env("HTTPS_PROXY")
-  end
-  return env("http_proxy")
-end
-
--- The proxy for a URL, false without one; nil, message, code.
-local function proxy_for(req, url)
-  local text = req.proxy
-  if text == "env" then
-    text = from_environment(url)
-  end
-  if not text then
-    return false
-  end
-  text = text:find("://", 1, true) and text or "http://" .. text
-  local proxy, message, code = parse_url(text)
-  if proxy and proxy.scheme ~= "http" then
-    return nil, ('bad proxy "%s": only http'):format(text), "bad_address"
-  elseif not proxy then
-    return nil, message, code
-  end
-  proxy.authorization = proxy.user and basic(decode(proxy.user), decode(proxy.password))
-  return proxy
 end
 
 -- ---- One exchange ----
@@ -345,18 +256,20 @@ local function talk(req, lease, url, head, length)
     local began, why = keep, headers
     return nil, reason, why, not began and why ~= "timeout" and why ~= "protocol"
   end
-  options = keep and req.keep_alive and sent
-  return responses.new(req, urls.format(url), lease, status, reason, headers, options, incoming, minor)
+  local answer = { status = status, reason = reason, headers = headers, version = "1." .. minor,
+    url = urls.format(url) }
+  return responses.new(answer, req, lease, keep and req.keep_alive and sent, incoming)
 end
 
 -- One request and its response, whose body is unread. On a connection that was used before, the
 -- server may have closed it meanwhile: then once more on a new one, if that cannot do harm.
 local function exchange(req, session, url)
-  local proxy, message, code = proxy_for(req, url)
+  local proxy, message, code = proxies.choose(req.proxy, url)
   if proxy == nil then
     return nil, message, code
   end
-  local how = { url = url, proxy = proxy or nil, tls = req.tls, connect_timeout = req.connect_timeout }
+  local how = { url = url, proxy = proxy or nil, tls = req.tls,
+    connect_timeout = req.connect_timeout }
   local head, length, misuse = make_head(req, session, url, proxy)
   if not head then
     return nil, length, misuse
@@ -389,7 +302,7 @@ end
 -- Changes the request to what the redirect asks for. Returns its URL, or nil, message, code.
 local function follow(req, url, res)
   local text = urls.resolve(url, (res.headers.location:gsub("^%s+", "")))
-  local next_url, message, code = parse_url(text)
+  local next_url, message, code = urls.check(text)
   if not next_url then
     return nil, message, code
   elseif url.scheme == "https" and next_url.scheme == "http" and not req.insecure_redirects then

@@ -45,12 +45,11 @@ end
 
 -- Ends a body that was read to its end.
 local function finish(self)
-  local last, message, code = "", nil, nil
-  self._incoming = nil
-  if self._inflate then
-    last, message, code = self._inflate:push("", "finish")
-    self._inflate:close()
-    self._inflate = nil
+  local inflate = self._inflate
+  self._incoming, self._inflate = nil, nil
+  if inflate then
+    local last, message, code = inflate:push("", "finish")
+    inflate:close()
     if not last then
       return fail(self, message, code)
     end
@@ -90,9 +89,10 @@ end
 
 -- The next piece with something in it, what was put back first.
 local function take(self)
-  local piece, message, code = self._rest, nil, nil
+  local piece = self._rest
   self._rest = nil
   while not piece or piece == "" do
+    local message, code
     piece, message, code = next_piece(self)
     if not piece then
       return nil, message, code
@@ -219,8 +219,9 @@ end
 ---@return any, string?, string?
 ---@async
 function Response:json()
-  local text, message, code = self.body, nil, nil
+  local text = self.body
   if self._lease then
+    local message, code
     text, message, code = read_all(self)
     if not text then
       return nil, message, code
@@ -256,11 +257,16 @@ local function inflater(self, req)
 end
 
 --- A response whose body is still to be read; its lease is given back when that is done.
-function M.new(req, url, lease, status, reason, headers, keep, incoming, minor)
-  local self = setmetatable({
-    status = status, reason = reason, headers = headers, version = "1." .. minor, url = url,
-    _lease = lease, _incoming = incoming, _keep = keep, _max = req.max_body, _received = 0,
-  }, Response)
+---@param self table what is known by its head
+---@param req table the request
+---@param lease table
+---@param keep boolean whether the connection may go on after the body
+---@param incoming? grun.http.incoming
+---@return grun.http.client.response
+function M.new(self, req, lease, keep, incoming)
+  self._lease, self._incoming, self._keep = lease, incoming, keep
+  self._max, self._received = req.max_body, 0
+  setmetatable(self, Response)
   self._inflate = inflater(self, req)
   return self
 end

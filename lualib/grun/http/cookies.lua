@@ -135,7 +135,8 @@ end
 
 local function find(self, cookie)
   for i, other in ipairs(self._list) do
-    if other.name == cookie.name and other.domain == cookie.domain and other.path == cookie.path then
+    if other.name == cookie.name and other.domain == cookie.domain
+      and other.path == cookie.path then
       return i
     end
   end
@@ -145,7 +146,8 @@ end
 local function is_protected(self, url, cookie)
   for _, other in ipairs(self._list) do
     if other.secure and url.scheme ~= "https" and other.name == cookie.name
-      and (domain_matches(other.domain, cookie.domain) or domain_matches(cookie.domain, other.domain))
+      and (domain_matches(other.domain, cookie.domain)
+        or domain_matches(cookie.domain, other.domain))
       and path_matches(cookie.path, other.path) then
       return true
     end

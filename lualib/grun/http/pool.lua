@@ -46,7 +46,8 @@ local function open_tunnel(conn, how, limit)
     fields = { "Proxy-Authorization", how.proxy.authorization }
   end
   conn:settimeout(left(limit))
-  local ok, message, code = conn:write((assert(httpc.head("CONNECT", target, target, fields, 0, true))))
+  local head = assert(httpc.head("CONNECT", target, target, fields, 0, true))
+  local ok, message, code = conn:write(head)
   if not ok then
     return nil, message, code
   end
@@ -144,7 +145,8 @@ local function host_of(self, how)
   local host = self._hosts[key]
   if not host then
     -- `tls` is kept since the key may hold the address of its tables.
-    host = { key = key, idle = {}, permits = semaphore(self.max_per_host), users = 0, tls = how.tls }
+    host = { key = key, idle = {}, users = 0, permits = semaphore(self.max_per_host),
+      tls = how.tls }
     self._hosts[key] = host
   end
   return host
@@ -171,8 +173,8 @@ local function close_old(self, limit)
   end
 end
 
--- Closes connections that were idle for too long, while there are some. It does not keep the program
--- running.
+-- Closes connections that were idle for too long, while there are some. It does not keep the
+-- program running.
 local function sweep(self)
   while self._nidle > 0 do
     core.sleep(math.min(self.idle_timeout, 1))

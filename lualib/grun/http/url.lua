@@ -96,6 +96,17 @@ function M.parse(text)
   return url
 end
 
+--- As parse, failing as the client does: nil, message, code.
+---@param text string
+---@return grun.http.url|nil, string?, string?
+function M.check(text)
+  local url, problem = M.parse(text)
+  if not url then
+    return nil, ('bad URL "%s": %s'):format(text:gsub("[%c\127]", "?"), problem), "bad_address"
+  end
+  return url
+end
+
 --- The URL as text, without user and password.
 ---@param url grun.http.url
 ---@return string
@@ -133,7 +144,8 @@ function M.resolve(base, reference)
   elseif path:sub(1, 1) ~= "/" then
     path = base.path:match("^(.*/)") .. path
   end
-  return base.scheme .. "://" .. base.authority .. remove_dots(path) .. (query and "?" .. query or "")
+  local target = remove_dots(path) .. (query and "?" .. query or "")
+  return base.scheme .. "://" .. base.authority .. target
 end
 
 return M
