@@ -447,6 +447,57 @@ describe("the example reverse_proxy", function()
   end)
 end)
 
+describe("the HTTP example", function()
+  -- Runs body(url, curl) while the example serves; curl(words) returns what curl prints.
+  local function serving(name, args, body)
+    local server = start(("timeout 30 %s %s %s"):format(helper.grun, example(name), args))
+    local url = server:expect("(http://127%.0%.0%.1:%d+)\n")
+    local function curl(words)
+      local pipe = io.popen("curl -s -m 10 " .. words:gsub("@", url))
+      local out = pipe:read("*a")
+      pipe:close()
+      return out
+    end
+    body(curl, url)
+    server:stop("TERM")
+  end
+
+  it("hello_http greets", function()
+    serving("hello_http", "http://127.0.0.1:0", function(curl)
+      assert.equal("hello world\n", curl("@/"))
+      assert.equal("hello you\n", curl("@/you"))
+    end)
+  end)
+
+  it("rest_api keeps notes", function()
+    serving("rest_api", "http://127.0.0.1:0", function(curl)
+      local json = " -H 'Content-Type: application/json' -w ' %{http_code}' "
+      assert.matches('"text":"milk".* 201$', curl(json .. [[-d '{"text":"milk"}' @/notes]]))
+      assert.matches(" 400$", curl(json .. "-d '{}' @/notes"))
+      assert.matches('"text":"tea".* 200$', curl(json .. [[-X PUT -d '{"text":"tea"}' @/notes/1]]))
+      assert.matches('"count":1', curl("@/notes"))
+      assert.equal(" 204", curl(json .. "-X DELETE @/notes/1"))
+      assert.matches("no such note.* 404$", curl(json .. "@/notes/1"))
+      assert.matches(" 405$", curl(json .. "-X PATCH @/notes/1"))
+    end)
+  end)
+
+  it("static_site serves a directory", function()
+    serving("static_site", "lualib http://127.0.0.1:0", function(curl)
+      assert.matches("grun/", curl("@/"), 1, true)
+      assert.equal(read("lualib/grun/init.lua"), curl("--compressed @/grun/init.lua"))
+    end)
+  end)
+
+  it("sse_clock sends the time every second", function()
+    serving("sse_clock", "http://127.0.0.1:0", function(curl)
+      assert.matches("EventSource", curl("@/"))
+      local out = curl("-N --max-time 1.6 @/events")
+      assert.matches("^data: %d%d:%d%d:%d%d\n\ndata: %d%d:%d%d:%d%d\n\n$", out)
+    end)
+  end)
+end)
+
 describe("the examples", function()
   it("are all tested, short, and begin by saying what they show and how to run them", function()
     for name in lfs.dir(DIR) do

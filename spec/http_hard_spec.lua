@@ -7,6 +7,8 @@ local http = require("spec.http_helper")
 
 local request, response = http.request, http.response
 
+local is_asan = helper.grun:find("asan") ~= nil -- which keeps freed memory for a while
+
 local function memory()
   return tonumber(helper.contents("/proc/self/status"):match("VmRSS:%s+(%d+)"))
 end
@@ -171,7 +173,8 @@ describe("an HTTP server", function()
     round(2000)
     local before, lua = memory(), collectgarbage("count")
     round(8000)
-    assert.is_true(memory() - before < 2048, ("%d KiB more"):format(memory() - before))
+    local more = memory() - before
+    assert.is_true(more < 2048 or is_asan, ("%d KiB more"):format(more))
     assert.is_true(collectgarbage("count") - lua < 300)
     assert.equal(0, server:stats().errors)
     assert.equal(10000, server:stats().accepted)
@@ -281,7 +284,7 @@ describe("an HTTP server", function()
     local down, up, more = out:match("^(%d+)\n(%d+)\n(%d+)\n$")
     assert.equal("1073741824", down)
     assert.equal("1073741824", up)
-    assert.is_true(tonumber(more) < 8192, more .. " KiB more")
+    assert.is_true(tonumber(more) < 8192 or is_asan, more .. " KiB more")
   end)
 
   it("serves others while clients are slow, and cuts those off", function()

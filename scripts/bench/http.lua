@@ -1,0 +1,35 @@
+-- SPDX-License-Identifier: MIT
+-- An HTTP server for the benches: hello world, or a router with 200 routes one of which gives 4 KB of
+-- JSON, or idle connections.
+--
+-- Alone: ./grun scripts/bench/http.lua [hello|router]
+
+local grun = require("grun")
+
+local function json()
+  local items = {}
+  for i = 1, 64 do
+    items[i] = ('{"id":%d,"name":"item number %d","price":%d.5,"tags":["a","b"]}'):format(i, i, i)
+  end
+  return ("[" .. table.concat(items, ",") .. "]"):sub(1, 4096)
+end
+
+local function router()
+  local routes, body = grun.http.router(), json()
+  local function answer()
+    return 200, { ["Content-Type"] = "application/json" }, body
+  end
+  for i = 1, 100 do
+    routes:get(("/section%d/items"):format(i), answer)
+    routes:get(("/section%d/items/:id"):format(i), answer)
+  end
+  return routes
+end
+
+local function hello()
+  return "hello world\n"
+end
+
+local server = assert(grun.server("http://127.0.0.1:0", arg[1] == "router" and router() or hello))
+io.stdout:setvbuf("no")
+print("listening on " .. server:address())
