@@ -672,13 +672,13 @@ describe("a blocking call in a greenlet", function()
   it("switched to when its deadline has just passed raises that, and has its turn", function()
     local root, log = greenlet_current(), {}
     local g = greenlet(function()
-      log[1] = pack(grun.timeout(0.005, root.switch, root))
+      log[1] = pack(grun.timeout(0.05, root.switch, root))
       return "in order"
     end)
     g:switch()
     -- So that both the sleep and the deadline are over when the loop next looks.
     local busy = grun.spawn(function()
-      local stop = grun.now() + 0.02
+      local stop = grun.now() + 0.1
       while grun.now() < stop do end -- luacheck: ignore
     end)
     grun.sleep(0.001)
