@@ -132,6 +132,29 @@ describe("a datagram server", function()
     assert.equal("wait", (client:recv()))
   end)
 
+  test("answers from the address that it was asked at", function(keep)
+    for _, address in ipairs({ "udp://0.0.0.0:0", "udp://:0" }) do
+      local server = assert(grun.server(address, function(data, peer, sock)
+        if data == "itself" then
+          sock:send_to(data, peer)
+          return nil
+        end
+        return data
+      end))
+      keep({ close = function() server:stop(0) end })
+      local port = server:address():match("%d+$")
+      for _, host in ipairs({ "127.0.0.2", "127.9.9.9", "127.0.0.1" }) do
+        -- A connected socket takes nothing from elsewhere.
+        local client = keep(assert(grun.udp()))
+        assert(client:connect("udp://" .. host .. ":" .. port))
+        assert(client:send("reply"))
+        assert.equal("reply", (client:recv(5)))
+        assert(client:send("itself"))
+        assert.equal("itself", (client:recv(5)))
+      end
+    end
+  end)
+
   test("runs at most max_connections handlers and loses none that were received", function(keep)
     local active, most = 0, 0
     local server, client = start(keep, function(data)

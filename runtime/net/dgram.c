@@ -34,6 +34,7 @@ static struct {
 	int places;
 	int used;    /* of the last batch */
 	struct mmsghdr in[GR_DGRAM_BATCH], out[GR_DGRAM_BATCH];
+	_Alignas(struct cmsghdr) char control[GR_DGRAM_BATCH][GR_LOCAL_CONTROL]; /* of one call */
 	struct iovec in_iov[GR_DGRAM_BATCH], out_iov[GR_DGRAM_BATCH];
 	struct gr_addr from[GR_DGRAM_BATCH], to[GR_DGRAM_BATCH];
 } box;
@@ -93,8 +94,10 @@ static int open_one(struct gr_dgram *d, const struct gr_addr *addr, bool bound, 
 	}
 	opened(d, fd, family);
 	d->v6only = opts->v6only;
-	if (bound)
+	if (bound) {
 		gr_sock_remember_path(&d->path, addr);
+		d->local = gr_dgram_local_new(fd);
+	}
 	return 0;
 }
 
@@ -134,6 +137,7 @@ int gr_dgram_adopt(struct gr_dgram *d, int fd)
 	opened(d, fd, family);
 	d->v6only = family == AF_INET6 && get_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only) == 0 && v6only;
 	d->connected = gr_sock_peer(fd, &peer) == 0;
+	d->local = d->connected ? NULL : gr_dgram_local_new(fd);
 	return 0;
 }
 
@@ -159,6 +163,8 @@ void gr_dgram_close(struct gr_dgram *d)
 		gr_sock_remove_path(&d->path, &name);
 	close(d->fd);
 	d->fd = -1;
+	free(d->local);
+	d->local = NULL;
 }
 
 void gr_dgram_stop(struct gr_dgram *d)
@@ -267,7 +273,7 @@ static void lay_out(size_t max)
 	}
 }
 
-static int prepare(size_t max)
+static int prepare(size_t max, bool with_control)
 {
 	if (box.area == NULL) {
 		void *p = mmap(NULL, AREA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -282,6 +288,10 @@ static int prepare(size_t max)
 	for (int i = 0; i < box.used; i++)
 		box.in[i].msg_hdr.msg_namelen = sizeof(box.from[i].u);
 	box.used = 0;
+	for (int i = 0; i < box.places; i++) {
+		box.in[i].msg_hdr.msg_control = with_control ? box.control[i] : NULL;
+		box.in[i].msg_hdr.msg_controllen = with_control ? GR_LOCAL_CONTROL : 0;
+	}
 	return 0;
 }
 
@@ -300,13 +310,15 @@ static void account(struct gr_dgram *d, int n)
 		/* The kernel counts a NUL after the longest path, but does not take it back. */
 		if (from->len > sizeof(from->u.un))
 			from->len = sizeof(from->u.un);
+		if (d->local)
+			gr_dgram_local_note(d->local, &box.in[i].msg_hdr);
 		unmap(from);
 	}
 }
 
 static int try_recv(struct gr_dgram *d, int n)
 {
-	int rc = prepare(d->max);
+	int rc = prepare(d->max, d->local != NULL);
 
 	if (rc < 0)
 		return rc;
@@ -361,13 +373,20 @@ struct gr_datagram gr_dgram_received(int i)
 
 static int try_one(struct gr_dgram *d, const char *data, size_t len, const struct gr_addr *to)
 {
+	struct iovec iov = {(void *)data, len};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
 	struct gr_addr tmp;
 	ssize_t n;
 
-	if (to)
+	if (to) {
 		to = fit(d, to, &tmp);
+		m.msg_name = (void *)&to->u;
+		m.msg_namelen = to->len;
+	}
+	if (d->local)
+		gr_dgram_local_use(d->local, &m, box.control[0]);
 	do
-		n = sendto(d->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT, to ? &to->u.sa : NULL, to ? to->len : 0);
+		n = sendmsg(d->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
@@ -403,6 +422,10 @@ static void load(struct gr_dgram *d, const struct gr_datagram_out *list, int n)
 		box.out[i].msg_hdr.msg_namelen = to ? to->len : 0;
 		box.out[i].msg_hdr.msg_iov = &box.out_iov[i];
 		box.out[i].msg_hdr.msg_iovlen = 1;
+		box.out[i].msg_hdr.msg_control = NULL;
+		box.out[i].msg_hdr.msg_controllen = 0;
+		if (d->local)
+			gr_dgram_local_use(d->local, &box.out[i].msg_hdr, box.control[i]);
 	}
 }
 

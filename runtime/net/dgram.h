@@ -4,6 +4,7 @@
 #define GR_NET_DGRAM_H
 
 #include "core/wait.h"
+#include "net/dgram_local.h"
 #include "net/sock.h"
 
 enum {
@@ -44,6 +45,7 @@ struct gr_dgram {
 	double timeout; /* seconds for each call; INFINITY = none */
 	double pause;   /* seconds of the last one before another try to send; 0 after a success */
 	struct gr_io rd, wr; /* wr is for who subscribes to it; senders have their own */
+	struct gr_dgram_local *local;    /* from which address to answer whom; NULL if there is only one */
 	struct gr_dgram_sender *senders; /* threads that wait for room */
 	struct gr_sock_path path;
 	uint64_t received, sent, truncated;      /* datagrams */
