@@ -5,6 +5,7 @@ local core = require("grun.core")
 
 local LINE = 1048576 -- bytes that a line of lines() may have
 local DRAIN = 65536 -- bytes of an unwanted body that are worth reading to keep the connection
+local COMPRESSED = 8192 -- bytes uncompressed at once: they may become a thousand times as many
 
 ---@class grun.http.client.response
 ---@field status integer
@@ -84,7 +85,8 @@ local function next_piece(self)
   elseif not self._incoming then
     return nil
   end
-  return settle(self, xpcall(self._incoming.read, core.traceback, self._incoming))
+  local max = self._inflate and COMPRESSED or nil
+  return settle(self, xpcall(self._incoming.read, core.traceback, self._incoming, max))
 end
 
 -- The next piece with something in it, what was put back first.
