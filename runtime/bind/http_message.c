@@ -188,7 +188,7 @@ ssize_t gr_body_read(struct gr_body *b, struct gr_stream *s, size_t max, double 
 {
 	ssize_t n;
 
-	if (b->error)
+	if (b->error < 0)
 		return b->error;
 	n = read_kind(b, s, max, until, p);
 	/* Another thread reads, or this is no place to wait: that says nothing about the body. */

@@ -202,8 +202,8 @@ function Response:close()
   end
 end
 
---- After 101 (Switching Protocols), or for a request with stream = true that the server answered
---- without HTTP going on: the connection, which is the caller's from now on.
+--- The connection of a response with status 101 (Switching Protocols) to a request with stream =
+--- true; it is the caller's from now on.
 ---@return grun.conn
 function Response:upgrade()
   if self.status ~= 101 or not self._lease or self._lease.over then
