@@ -235,13 +235,13 @@ describe("an address fd:n", function()
 
   it("was passed by the parent process, blocking and inherited by children", function()
     local out = helper.run_script([[
-      local conn = assert(grun.connect("fd:0"))
+      local conn = assert(grun.connect("fd:9"))
       print(conn:recv(nil, 0.01))
-      print(os.execute("[ -S /proc/self/fd/0 ]") ~= 0)
+      print(os.execute("[ -S /proc/self/fd/9 ]") ~= 0)
     ]], { prefix = [[python3 -c '
 import os, socket, sys
 a, b = socket.socketpair()
-os.dup2(a.fileno(), 0)
+os.dup2(a.fileno(), 9)
 os.set_inheritable(b.fileno(), True)
 os.execvp(sys.argv[1], sys.argv[1:])']] })
     assert.equal("nil\ttimeout\ttimeout\ntrue\n", out)

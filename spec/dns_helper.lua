@@ -29,9 +29,9 @@ function M.stop()
   grun.dns.configure()
 end
 
---- Configures: opts over one server, no search list, an empty hosts file, 0.3 s for each of 2 tries.
+--- Configures: opts over one server, no search list, an empty hosts file, 5 s for each of 2 tries.
 function M.configure(opts)
-  local all = { servers = { M.server }, search = {}, ndots = 1, timeout = 0.3, tries = 2,
+  local all = { servers = { M.server }, search = {}, ndots = 1, timeout = 5, tries = 2,
     hosts = "/dev/null", resolv_conf = "/dev/null" }
   for key, value in pairs(opts or {}) do
     all[key] = value

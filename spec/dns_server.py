@@ -8,7 +8,7 @@
 #   silent  no answer       late<ms>  that late      ttl<s>  with that TTL, address from a counter
 #   trunc   cut off by UDP, 12 addresses by TCP      chain<n>  n aliases, then ok       loop  two aliases of each other
 #   open    an alias without the address            forged, zero, giant, garbage  that packet first, then the right one
-#   flood   all ids but the right one first
+#   flood<n>   n other ids first           
 #   source  from another port first                 noedns  FORMERR with EDNS           mute  silent with EDNS
 #   first<n>  n lost questions, then an answer      odd, empty   records that make no sense
 #   types   one record of each type                 big   20 TXT strings
@@ -163,17 +163,20 @@ class Server:
         kinds += [q.reply(bad, wire=q.wire[:-1] + b"\3")]
         return kinds * 5 + [q.reply(self.addresses(q))]
 
-    # Every id but the right one, and the right one with another question.
+    # The next `number` ids, and the right one with another question. Then the right answer, more than once: the
+    # receiver's buffer may have no room for the first.
     def do_flood(self, q, number, tcp):
         bad = [record(q.name, A, bytes([6, 6, 6, 6]))]
         packet = q.reply(bad)[2:]
-        for ident in range(65536):
-            if ident != q.id:
-                self.udp.sendto(ident.to_bytes(2, "big") + packet, q.peer)
-            if ident % 128 == 0:
-                time.sleep(0.001)  # or else the receiver's buffer has no room for the right one
+        for i in range(1, number + 1):
+            self.udp.sendto(((q.id + i) & 65535).to_bytes(2, "big") + packet, q.peer)
+            if i % 128 == 0:
+                time.sleep(0.001)
         self.udp.sendto(q.reply(bad, wire=name("other.test") + q.wire[-4:]), q.peer)
-        return q.reply(self.addresses(q))
+        for _ in range(20):
+            time.sleep(0.01)
+            self.udp.sendto(q.reply(self.addresses(q)), q.peer)
+        return []
 
     def do_zero(self, q, number, tcp):
         return [b""] * 50 + [q.reply(self.addresses(q))]
@@ -231,7 +234,7 @@ class Server:
     def serve_udp(self):
         while True:
             packet, peer = self.udp.recvfrom(4096)
-            slow = any(word in packet for word in (b"late", b"source"))
+            slow = any(word in packet for word in (b"late", b"source", b"flood"))
             if slow:
                 threading.Thread(target=self.handle_udp, args=(packet, peer), daemon=True).start()
             else:

@@ -110,6 +110,7 @@ describe("resolve", function()
   end)
 
   it("names its failures", function()
+    dns.configure({ timeout = 0.3 })
     local codes = { nx = "ENOTFOUND", nodata = "ENODATA", servfail = "ESERVFAIL", notimp = "ENOTIMP",
       refused = "EREFUSED", formerr = "EFORMERR", odd = "EBADRESP", empty = "ENODATA", silent = "timeout" }
     for name, expected in pairs(codes) do
@@ -118,6 +119,7 @@ describe("resolve", function()
   end)
 
   it("takes timeout * tries for a silent server", function()
+    dns.configure({ timeout = 0.3 })
     local took = elapsed(function()
       assert.equal("timeout", code("silent.test"))
     end)
@@ -134,8 +136,8 @@ describe("resolve", function()
   end)
 
   it("asks again when a question is lost, and takes late answers", function()
-    assert.same(BOTH, resolved("first1.test"))
     dns.configure({ timeout = 0.5 })
+    assert.same(BOTH, resolved("first1.test"))
     local took = elapsed(function()
       assert.same(BOTH, resolved("late600.test"))
     end)
@@ -154,7 +156,7 @@ describe("resolve", function()
 
   it("ends in time when a silent server is followed by one that cannot be asked", function()
     -- Without SO_BROADCAST nothing can be sent there.
-    dns.configure({ servers = { dns.server, "255.255.255.255" } })
+    dns.configure({ servers = { dns.server, "255.255.255.255" }, timeout = 0.3 })
     local took = elapsed(function()
       assert.equal("EACCES", code("silent.test", { timeout = 5 }))
     end)
@@ -177,6 +179,7 @@ describe("resolve", function()
   end)
 
   it("does without EDNS where that is not understood or swallowed", function()
+    dns.configure({ timeout = 0.5 })
     assert.same({ "192.0.2.1" }, grun.resolve("noedns.test", { family = 4 }))
     assert.same({ "192.0.2.1" }, grun.resolve("mute.test", { family = 4 }))
     local log = dns.log()
@@ -194,9 +197,8 @@ describe("resolve", function()
     assert.equal(2 * 203, grun.dns.stats().forged - forged)
   end)
 
-  it("cannot be made to take a forged answer by trying all ids", function()
-    dns.configure({ timeout = 10 })
-    assert.same({ "192.0.2.1" }, grun.resolve("flood.test", { family = 4 }))
+  it("does not take a forged answer however many come", function()
+    assert.same({ "192.0.2.1" }, grun.resolve("flood5000.test", { family = 4 }))
   end)
 
   it("checks its arguments", function()
@@ -266,7 +268,6 @@ describe("many questions", function()
   end)
 
   it("use ids and ports that cannot be guessed", function()
-    dns.configure({ timeout = 3 })
     local N, ids, last, near = 4096, {}, nil, 0
     for bucket = 0, 15 do
       ids[bucket] = 0

@@ -554,6 +554,20 @@ describe("an HTTP server", function()
     conn:close()
   end)
 
+  it("speaks TLS", function()
+    local tls = require("spec.tls_helper")
+    local server = assert(grun.server("https://127.0.0.1:0", function(req)
+      return req.scheme .. " " .. req.conn:tls().alpn
+    end, tls.server("good")))
+    servers[#servers + 1] = server
+    assert.matches("^https://127%.0%.0%.1:%d+$", server:address())
+    local conn = assert(grun.connect("tls://localhost:" .. server:address():match("%d+$"),
+      { ca = tls.path("root.pem"), alpn = { "h2", "http/1.1" } }))
+    conn:write("GET / HTTP/1.0\r\n\r\n")
+    assert.matches("\r\n\r\nhttps http/1.1$", (conn:read("a")))
+    conn:close()
+  end)
+
   it("refuses bad options", function()
     local function try(opts)
       return select(2, pcall(grun.server, "http://127.0.0.1:0", print, opts))

@@ -20,6 +20,12 @@ local function reader(keep, listener)
   end)
 end
 
+local function copy(from, to)
+  for piece in function() return from:recv() end do
+    to:write(piece)
+  end
+end
+
 -- What connecting to a server with these options gives: true, or nil, message, code. A client that
 -- succeeds closes at once.
 local function attempt(keep, server, client)
@@ -265,8 +271,8 @@ describe("a TLS connection", function()
       -- A pipe in the middle that cuts.
       local front = keep(assert(grun.listen("tls://127.0.0.1:0", tls.server())))
       local up = keep(assert(grun.connect("tcp" .. front:address():sub(4))))
-      helper.spawn(function() while true do up:write(raw:recv() or error("end", 0)) end end)
-      helper.spawn(function() while true do raw:write(up:recv() or error("end", 0)) end end)
+      helper.spawn(copy, raw, up)
+      helper.spawn(copy, up, raw)
       local writing = grun.spawn(function()
         local conn = keep(front:accept())
         conn:write("some bytes")

@@ -66,10 +66,9 @@ local function fail(self, conn, err)
   end
 end
 
--- Returns whether the handler may be entered. A cancel is left to the handler's first wait.
+-- Returns whether the handler may be entered: the handshake is complete. Raises when cancelled.
 local function secure(self, conn)
-  local ok, done, message = pcall(scope.timeout, self._handshake_timeout, self._handshake, conn,
-    math.huge)
+  local ok, done = pcall(scope.timeout, self._handshake_timeout, self._handshake, conn, math.huge)
   if ok and done then
     return true
   end
@@ -78,7 +77,7 @@ local function secure(self, conn)
     error(done, 0)
   end
   self._handshake_errors = self._handshake_errors + 1
-  return false, message
+  return false
 end
 
 local function handle(self, conn)
@@ -337,6 +336,7 @@ function M.server(address, handler, opts)
     http = http.new(address, handler, opts)
     handler = http.handler
     address = http.listen
+    of_socket.alpn = of_socket.alpn or tls and not of_socket.tls and { "http/1.1" } or nil
   end
   local listener, message, code = (tls or net).listen(address, of_socket, "server", 4)
   if not listener then

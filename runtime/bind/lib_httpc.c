@@ -210,7 +210,7 @@ static int l_receive(lua_State *L)
 	struct gr_slice method = check_slice(L, 2);
 	struct gr_http_head *h = &scan.head;
 	double until, total;
-	const char *p;
+	const char *p = NULL;
 	ssize_t n;
 	int rc;
 
@@ -269,7 +269,7 @@ static int l_incoming_read(lua_State *L)
 	struct incoming *in = check_incoming(L);
 	lua_Number max = luaL_optnumber(L, 2, GR_BODY_PIECE);
 	double until;
-	const char *p;
+	const char *p = NULL;
 	ssize_t n;
 	int rc;
 

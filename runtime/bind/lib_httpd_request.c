@@ -400,7 +400,7 @@ static ssize_t read_piece(struct gr_httpd_conn *c, const char **p)
 bool gr_httpd_skip_body(struct gr_httpd_conn *c)
 {
 	int64_t budget = SKIP_MAX;
-	const char *p;
+	const char *p = NULL;
 	ssize_t n;
 
 	/* A client that waits for "100 Continue" may or may not send its body now: nobody can tell what follows. */
@@ -455,7 +455,7 @@ static int l_request_body(lua_State *L)
 static int l_request_read(lua_State *L)
 {
 	struct gr_httpd_conn *c = check_turn(L);
-	const char *p;
+	const char *p = NULL;
 	ssize_t n;
 	int rc;
 

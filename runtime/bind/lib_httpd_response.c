@@ -503,8 +503,10 @@ static struct gr_httpd_conn *check_response(lua_State *L)
 {
 	const struct response *r = lua_touserdata(L, 1);
 
-	if (r == NULL || lua_objlen(L, 1) != sizeof(*r) || r->class != CLASS)
+	if (r == NULL || lua_objlen(L, 1) != sizeof(*r) || r->class != CLASS) {
 		luaL_argerror(L, 1, lua_pushfstring(L, "response expected, got %s", luaL_typename(L, 1)));
+		return NULL;
+	}
 	if (r->turn != r->conn->turn || r->conn->taken)
 		luaL_error(L, "the response is over");
 	return r->conn;

@@ -411,8 +411,10 @@ static int l_net_connect(lua_State *L)
 	struct gr_stream *s;
 	struct gr_endpoint e;
 	bool bound;
-	int rc = gr_lua_enter_wait(L);
+	int rc;
 
+	lua_settop(L, 4); /* the last two are for connect_tls */
+	rc = gr_lua_enter_wait(L);
 	if (rc || (rc = parse(L, text, len, &e)) || (rc = parse_bind(L, 2, &local, &bound)))
 		return rc;
 	if (e.scheme == GR_SCHEME_FD)

@@ -17,15 +17,15 @@ static const char *const std_names[] = {"stdin", "stdout", "stderr"};
 
 /* ---- Arguments ---- */
 
+enum { MAKE_PIPE = -2, SAME_AS_STDOUT = -3 };
+
 /* What is to become of one of the child's standard files. */
 struct std_file {
-	int fd;                 /* ours for the child, or GR_SPAWN_NULL; -2 = a pipe is to be made */
+	int fd;                 /* ours for the child, GR_SPAWN_NULL, or one of the above until it is made */
 	struct gr_stream *pipe; /* our end of that pipe */
 	struct gr_stream *give; /* a connection that the child takes over */
-	FILE *flush;
+	FILE *flush;            /* what we wrote there comes first */
 };
-
-enum { MAKE_PIPE = -2, SAME_AS_STDOUT = -3 };
 
 struct request {
 	struct gr_spawn how;
@@ -110,15 +110,19 @@ static size_t count_fields(lua_State *L, int idx)
 static void read_env(lua_State *L, struct request *r, int keep)
 {
 	int idx = lua_gettop(L);
-	size_t i = 0;
+	size_t i = 0, n;
 	const char **envp;
 
 	if (!lua_istable(L, idx))
 		bad(L, r, "env: table expected, got %s", luaL_typename(L, idx));
-	envp = new_list(L, count_fields(L, idx));
+	n = count_fields(L, idx);
+	envp = new_list(L, n);
+	memset(envp, 0, n * sizeof(*envp));
 	for (lua_pushnil(L); lua_next(L, idx); i++) {
 		const char *value = check_text(L, r, "value in env"), *name;
 
+		if (i == n)
+			bad(L, r, "env changed while it was read"); /* by some finalizer */
 		if (lua_type(L, -2) != LUA_TSTRING || lua_objlen(L, -2) == 0 || strchr(lua_tostring(L, -2), '='))
 			bad(L, r, "env: names must be strings without '='");
 		lua_pushvalue(L, -2);

@@ -129,7 +129,7 @@
 	X(X509_verify_cert_error_string)
 
 struct gr_ossl {
-#define GR_OSSL_FIELD(name) __typeof__(name) *name;
+#define GR_OSSL_FIELD(name) __typeof__(&(name))(name);
 	GR_LIBSSL_FUNCTIONS(GR_OSSL_FIELD)
 	GR_LIBCRYPTO_FUNCTIONS(GR_OSSL_FIELD)
 #undef GR_OSSL_FIELD
