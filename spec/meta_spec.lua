@@ -222,8 +222,8 @@ describe("lualib/meta/zlib.lua", function()
   end)
 end)
 
-describe("lualib/meta/http.lua", function()
-  local text = read("lualib/meta/http.lua")
+describe("lualib/meta/http_client.lua", function()
+  local text = read("lualib/meta/http_client.lua")
 
   it("declares all of grun.http that is the client's, and no other", function()
     local there = {}

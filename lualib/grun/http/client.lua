@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- HTTP clients: requests, redirects, proxies, sessions. What of it scripts call is described in
--- lualib/meta/http.lua.
+-- lualib/meta/http_client.lua.
 
 local core = require("grun.core")
 local httpc = require("grun.core.httpc")
@@ -9,7 +9,7 @@ local pools = require("grun.http.pool")
 local bodies = require("grun.http.body")
 local auth = require("grun.http.auth")
 local proxies = require("grun.http.proxy")
-local responses = require("grun.http.response")
+local responses = require("grun.http.client_response")
 
 local MISUSE = {} -- as the code of a failure: the caller is to raise it
 

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- grun.http: parts load at their first use.
+-- The table grun.http. Its parts load at their first use.
 
 -- Name of a function -> the module it comes from.
 local later = {
@@ -15,7 +15,7 @@ local later = {
   close_idle = "grun.http.client",
 }
 
-return setmetatable({}, {
+local M = setmetatable({}, {
   __index = function(self, key)
     local module = later[key]
     if not module then
@@ -26,3 +26,6 @@ return setmetatable({}, {
     return value
   end,
 })
+M.http = M
+
+return M
