@@ -11,7 +11,6 @@
 #include "bind/http_message.h"
 #include "bind/lib_net.h"
 #include "bind/luautil.h"
-#include "core/hub.h"
 #include "http/cookie.h"
 #include "http/date.h"
 #include "http/target.h"
