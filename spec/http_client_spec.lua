@@ -479,6 +479,63 @@ for part in m.iter_parts():
       assert.equal(1, count.n)
     end)
 
+    it("and takes a new one then, not another that was used before", function()
+      local url, count = scripted(function(conn, n)
+        repeat
+          local head = read_head(conn)
+          grun.sleep(0.05) -- so that both are needed at once
+          conn:write(head and OK or "")
+        until not head or n < 3 and read_head(conn)
+      end)
+      local one = helper.spawn(grun.http.get, url)
+      assert.equal("ok", grun.http.get(url).body)
+      assert.equal("ok", one:get().body)
+      assert.equal(2, count.n)
+      assert.equal("ok", grun.http.get(url).body)
+      assert.equal(3, count.n)
+    end)
+
+    it("free for others however a request ends", function()
+      local url = scripted(function(conn)
+        while true do
+          local path = (read_head(conn) or ""):match("/(%S*)")
+          if path == "good" then
+            conn:write(OK)
+          elseif path == "silent" then
+            grun.sleep(30)
+          elseif path == "junk" then
+            conn:write("junk\r\n\r\n")
+          else
+            return
+          end
+        end
+      end)
+      local session = grun.http.session({ max_per_host = 1, timeout = 5 })
+      local function fail()
+        error("mine", 0)
+      end
+      for _, fn in ipairs({
+        function() return session:get(url .. "/silent", { timeout = 0.02 }) end,
+        function() return session:get(url .. "/silent", { read_timeout = 0.02 }) end,
+        function() return grun.timeout(0.02, session.get, session, url .. "/silent") end,
+        function()
+          local t = net.parked(session.get, session, url .. "/silent")
+          grun.sleep(0.02)
+          t:kill()
+        end,
+        function() return session:get(url .. "/junk") end,
+        function() return session:get(url .. "/closed") end,
+        function() return session:get(url .. "/good", { max_body = 1 }) end,
+        function() return session:get(url .. "/good", { max_body = 1, stream = true }):read("a") end,
+        function() return session:get(url .. "/good", { stream = true }):close() end,
+        function() pcall(session.post, session, url .. "/good", { body = fail }) end,
+      }) do
+        assert.is_nil((fn()))
+        assert.equal("ok", assert(session:get(url .. "/good")).body)
+      end
+      session:close()
+    end)
+
     it("not when a byte of the response had come", function()
       local url, count = scripted(function(conn, n)
         read_head(conn)
@@ -672,6 +729,19 @@ for part in m.iter_parts():
       res = assert(grun.http.post(url, { timeout = 10, body = function()
         n = n + 1
         return n < 1000 and ("x"):rep(10000) or nil
+      end }))
+      assert.same({ 413, "no!" }, { res.status, res.body })
+    end)
+
+    it("when the server answers early and reads no further", function()
+      local url = scripted(function(conn)
+        read_head(conn)
+        conn:write("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nno!")
+        grun.sleep(30)
+      end)
+      local res = assert(grun.http.post(url, { timeout = 10, body = function()
+        grun.sleep(0)
+        return ("x"):rep(10000)
       end }))
       assert.same({ 413, "no!" }, { res.status, res.body })
     end)

@@ -225,9 +225,10 @@ function httpc.parse_cookie(text) end
 local incoming = {}
 
 --- The next piece of a body; nil at its end; or nil, message, code. Parks.
+---@param max? integer bytes (65536)
 ---@return string|nil, string?, string?
 ---@async
-function incoming:read() end
+function incoming:read(max) end
 
 --- The whole body; or nil, message, code. Parks.
 ---@param max integer bytes

@@ -124,7 +124,7 @@ static int read_trailers(struct gr_stream *s, double until)
 	static const struct gr_http_limits limits = {.line = 8 << 10, .block = 8 << 10, .fields = TRAILERS};
 	struct gr_http_field *fields = malloc(TRAILERS * sizeof(*fields));
 	struct gr_http_head head;
-	const char *p;
+	const char *p = NULL;
 	ssize_t n;
 
 	if (fields == NULL)
@@ -203,7 +203,7 @@ ssize_t gr_body_read(struct gr_body *b, struct gr_stream *s, size_t max, double 
 {
 	ssize_t n;
 
-	if (b->error)
+	if (b->error < 0)
 		return b->error;
 	n = b->min_rate > 0 ? read_at_rate(b, s, max, until, p) : read_kind(b, s, max, until, p);
 	/* Another thread reads, or this is no place to wait: that says nothing about the body. */
@@ -224,7 +224,7 @@ int gr_body_gather(lua_State *L, struct gr_body *b, struct gr_stream *s, int64_t
 {
 	int64_t got = 0;
 	luaL_Buffer buffer;
-	const char *p;
+	const char *p = NULL;
 	ssize_t n = 0;
 
 	if (whole && b->error == 0 && b->kind == GR_BODY_LENGTH && b->left > max)

@@ -28,7 +28,7 @@ void gr_message_push_headers(lua_State *L, const struct gr_http_head *h, const c
 /* A body that is being read. All zero: there is none. */
 struct gr_body {
 	uint8_t kind; /* enum gr_http_body of what is left to read; NONE at its end */
-	int error;    /* why it could not be read, which is for good; 0 = nothing went wrong */
+	int error;    /* < 0: why it could not be read, which is for good */
 	int64_t left; /* bytes to come, of a body with a length */
 	struct gr_chunked chunked;
 	double min_rate;  /* bytes per second; one that comes slower is a GR_TIMEOUT. 0 = any rate */

@@ -11,7 +11,6 @@
 #include "bind/http_message.h"
 #include "bind/lib_net.h"
 #include "bind/luautil.h"
-#include "core/hub.h"
 #include "http/cookie.h"
 #include "http/date.h"
 #include "http/target.h"
@@ -210,7 +209,7 @@ static int l_receive(lua_State *L)
 	struct gr_slice method = check_slice(L, 2);
 	struct gr_http_head *h = &scan.head;
 	double until, total;
-	const char *p;
+	const char *p = NULL;
 	ssize_t n;
 	int rc;
 
@@ -263,20 +262,23 @@ static struct incoming *check_incoming(lua_State *L)
 	return in;
 }
 
-/* read() -> the next piece | nil at the end | nil, message, code. Parks. */
+/* read([max]) -> the next piece, at most `max` bytes | nil at the end | nil, message, code. Parks. */
 static int l_incoming_read(lua_State *L)
 {
 	struct incoming *in = check_incoming(L);
+	lua_Number max = luaL_optnumber(L, 2, GR_BODY_PIECE);
 	double until;
-	const char *p;
+	const char *p = NULL;
 	ssize_t n;
-	int rc = gr_lua_enter_try(L);
+	int rc;
 
+	luaL_argcheck(L, max >= 1 && max <= GR_BODY_PIECE, 2, "count out of range");
+	rc = gr_lua_enter_try(L);
 	if (rc)
 		return rc;
 	until = gr_until(in->time.timeout);
 	until = until < in->time.until ? until : in->time.until;
-	n = gr_body_read(&in->body, in->stream, GR_BODY_PIECE, until, &p);
+	n = gr_body_read(&in->body, in->stream, (size_t)max, until, &p);
 	if (n <= 0)
 		return n < 0 ? gr_message_fail(L, (int)n) : 0;
 	lua_pushlstring(L, p, (size_t)n);

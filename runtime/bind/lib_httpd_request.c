@@ -414,7 +414,7 @@ static ssize_t read_piece(struct gr_httpd_conn *c, const char **p)
 bool gr_httpd_skip_body(struct gr_httpd_conn *c)
 {
 	int64_t budget = SKIP_MAX;
-	const char *p;
+	const char *p = NULL;
 	ssize_t n;
 
 	/* A client that waits for "100 Continue" may or may not send its body now: nobody can tell what follows. */

@@ -5,7 +5,7 @@
 local core = require("grun.core")
 local httpc = require("grun.core.httpc")
 
-local STEP = 262144 -- bytes between two looks at whether the server has answered already
+local STEP = 65536 -- bytes between two looks at whether the server has answered already
 
 local M = {}
 
@@ -231,7 +231,7 @@ local function send_file(out, file, from, length)
     return true
   end
   while length > 0 do
-    local n = math.min(length, 4 * STEP)
+    local n = math.min(length, 16 * STEP)
     if not httpc.is_idle(out.conn) then
       return false
     end
@@ -296,7 +296,7 @@ function M.send(self, conn, head, length, left)
   conn:settimeout(left())
   if #self.segments == 0 or length == 0 then
     return conn:write(head)
-  elseif type(only) == "string" and length == #only and #only <= 65536 then
+  elseif type(only) == "string" and length == #only and #only <= STEP then
     return conn:write(head, only)
   end
   local out = { conn = conn, length = length, sent = 0, left = left }

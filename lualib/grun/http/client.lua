@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- HTTP clients: requests, redirects, proxies, sessions. What of it scripts call is described in
--- lualib/meta/http.lua.
+-- lualib/meta/http_client.lua.
 
 local core = require("grun.core")
 local httpc = require("grun.core.httpc")

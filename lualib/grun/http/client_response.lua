@@ -5,6 +5,7 @@ local core = require("grun.core")
 
 local LINE = 1048576 -- bytes that a line of lines() may have
 local DRAIN = 65536 -- bytes of an unwanted body that are worth reading to keep the connection
+local COMPRESSED = 8192 -- bytes uncompressed at once: they may become a thousand times as many
 
 ---@class grun.http.client.response
 ---@field status integer
@@ -84,7 +85,8 @@ local function next_piece(self)
   elseif not self._incoming then
     return nil
   end
-  return settle(self, xpcall(self._incoming.read, core.traceback, self._incoming))
+  local max = self._inflate and COMPRESSED or nil
+  return settle(self, xpcall(self._incoming.read, core.traceback, self._incoming, max))
 end
 
 -- The next piece with something in it, what was put back first.
@@ -200,8 +202,8 @@ function Response:close()
   end
 end
 
---- After 101 (Switching Protocols), or for a request with stream = true that the server answered
---- without HTTP going on: the connection, which is the caller's from now on.
+--- The connection of a response with status 101 (Switching Protocols) to a request with stream =
+--- true; it is the caller's from now on.
 ---@return grun.conn
 function Response:upgrade()
   if self.status ~= 101 or not self._lease or self._lease.over then
