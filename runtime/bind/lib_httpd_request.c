@@ -27,7 +27,7 @@ enum {
 /* ---- Making one ---- */
 
 void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
-			  size_t len, int env)
+			   size_t len, int env)
 {
 	size_t fields = head->nfields * sizeof(head->fields[0]);
 	struct gr_httpd_request *r = lua_newuserdata(L, sizeof(*r) + fields + len);
