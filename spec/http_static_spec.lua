@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 local grun = require("grun")
+local lfs = require("lfs")
 local helper = require("spec.helper")
 local http = require("spec.http_helper")
 local net_helper = require("spec.net_helper")
@@ -68,6 +69,22 @@ describe("grun.http.static", function()
     assert.equal(200, head.status)
     assert.equal("5000", head.headers["content-length"])
     assert.is_nil(head.body)
+  end)
+
+  it("keeps the connection, in order", function()
+    local conn = assert(grun.connect("tcp://127.0.0.1:" .. serve()))
+    local get_it = "%s /file.txt HTTP/1.1\r\nHost: a\r\n%s\r\n"
+    for _ = 1, 3 do
+      conn:write(get_it:format("GET", ""), get_it:format("HEAD", ""),
+        get_it:format("GET", "Range: bytes=1-2, 4-5\r\n"), get_it:format("GET", "Range: bytes=-1\r\n"),
+        get_it:format("GET", "Accept-Encoding: gzip\r\n"))
+      assert.equal(text, http.response(conn).body)
+      assert.equal(200, http.response(conn, "HEAD").status)
+      assert.equal(206, http.response(conn).status)
+      assert.equal(text:sub(-1), http.response(conn).body)
+      assert.equal("gzip", http.response(conn).headers["content-encoding"])
+    end
+    conn:close()
   end)
 
   it("allows GET and HEAD only", function()
@@ -245,6 +262,8 @@ describe("grun.http.static", function()
     assert.equal(304, get(port, "/file.txt", {
       ["Accept-Encoding"] = "gzip", ["If-None-Match"] = res.headers.etag }).status)
     assert.equal(res.body, get(port, "/file.txt", { ["Accept-Encoding"] = "gzip" }).body)
+    local range = get(port, "/file.txt", { ["Accept-Encoding"] = "gzip", Range = "bytes=0-9" })
+    assert.same({ 206, text:sub(1, 10) }, { range.status, range.body })
     for _, path in ipairs({ "/big.txt", "/sub/x.png", "/a%20b&.txt" }) do
       assert.is_nil(get(port, path, { ["Accept-Encoding"] = "gzip" }).headers["content-encoding"])
     end
@@ -358,6 +377,9 @@ describe("grun.http.static", function()
       thread:cancel("enough")
       thread:join()
       conn:close()
+      for fd in lfs.dir("/proc/self/fd") do
+        assert.not_equal(name, lfs.symlinkattributes("/proc/self/fd/" .. fd, "target"))
+      end
     end)
   end)
 end)

@@ -15,9 +15,9 @@
 static const char CONN_CLASS[] = "grun.http.state", CONFIG_CLASS[] = "grun.http.config";
 
 enum {
-	FIELDS_LIMIT = 1024,      /* what max_headers may be set to */
-	LINGER = 2,               /* seconds, and … */
-	LINGER_MAX = 16 << 20,    /* … bytes that are taken from a client which has not read our response */
+	FIELDS_LIMIT = 1024,   /* what max_headers may be set to */
+	LINGER = 2,            /* seconds, and … */
+	LINGER_MAX = 16 << 20, /* … bytes that are taken from a client which has not read our response */
 	LINGER_PIECE = 64 << 10,
 };
 
@@ -413,15 +413,9 @@ static int l_is_idle(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-	{"config", l_config},
-	{"stop", l_stop},
-	{"open", l_open},
-	{"run", l_run},
-	{"fail", l_fail},
-	{"linger", l_linger},
-	{"request", l_request},
-	{"is_idle", l_is_idle},
-	{"parse_query", gr_httpd_l_parse_query},
+	{"config", l_config},   {"stop", l_stop},       {"open", l_open},
+	{"run", l_run},         {"fail", l_fail},       {"linger", l_linger},
+	{"request", l_request}, {"is_idle", l_is_idle}, {"parse_query", gr_httpd_l_parse_query},
 	{NULL, NULL},
 };
 

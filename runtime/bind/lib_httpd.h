@@ -22,13 +22,13 @@ struct gr_httpd_config {
 	uint32_t max_requests; /* on one connection; 0 = any number */
 	bool stopping;         /* each response is its connection's last */
 	bool https;
-	bool proxy_protocol;   /* connections begin with a header that says whom they come from */
-	double min_rate;       /* bytes per second below which a body is too slow; 0 = none */
-	int gzip;              /* level at which responses are compressed; 0 = they are not */
-	int64_t gzip_min;      /* bytes from which on that is worth it */
-	char gzip_types[512];  /* a list of media types, and of beginnings such as "text/" */
-	unsigned trusted;      /* so many proxies in front of us tell the truth in X-Forwarded-* */
-	char server[64];       /* the Server field; empty = none */
+	bool proxy_protocol;  /* connections begin with a header that says whom they come from */
+	double min_rate;      /* bytes per second below which a body is too slow; 0 = none */
+	int gzip;             /* level at which responses are compressed; 0 = they are not */
+	int64_t gzip_min;     /* bytes from which on that is worth it */
+	char gzip_types[512]; /* a list of media types, and of beginnings such as "text/" */
+	unsigned trusted;     /* so many proxies in front of us tell the truth in X-Forwarded-* */
+	char server[64];      /* the Server field; empty = none */
 };
 
 enum gr_httpd_reply {
@@ -50,29 +50,29 @@ struct gr_httpd_conn {
 	const char *class;
 	struct gr_stream *stream;
 	const struct gr_httpd_config *config;
-	uint32_t turn;      /* number of the present request: objects of earlier ones are over */
-	bool idle;          /* waits for the first byte of a request */
-	bool keep;          /* goes on after the present response */
-	bool refused;       /* what it sent last was no request */
-	bool taken;         /* upgraded: its bytes are no longer HTTP */
+	uint32_t turn;        /* number of the present request: objects of earlier ones are over */
+	bool idle;            /* waits for the first byte of a request */
+	bool keep;            /* goes on after the present response */
+	bool refused;         /* what it sent last was no request */
+	bool taken;           /* upgraded: its bytes are no longer HTTP */
 	struct gr_addr *peer; /* heap: as a PROXY protocol header says; NULL = the socket's */
 	/* the request's body */
 	bool want_continue; /* the client waits for "100 Continue" before it sends the body */
 	struct gr_body body;
 	int fallback;       /* status if the handler chooses none; 0 = the usual one */
 	/* the response */
-	uint8_t method;     /* of the request: enum gr_http_method */
-	uint8_t minor;      /* of the request's version */
-	uint8_t reply;      /* enum gr_httpd_reply */
-	uint8_t framing;    /* enum gr_http_body of the response */
-	int status;         /* 0 = not chosen */
-	int nfields;        /* numbers in GR_HTTPD_FIELDS */
-	int64_t to_send;    /* bytes promised and not sent yet */
-	uint64_t sent;      /* bytes of the body */
-	int compress;       /* level at which the body is compressed if the client likes it; 0 = it is not */
+	uint8_t method;             /* of the request: enum gr_http_method */
+	uint8_t minor;              /* of the request's version */
+	uint8_t reply;              /* enum gr_httpd_reply */
+	uint8_t framing;            /* enum gr_http_body of the response */
+	int status;                 /* 0 = not chosen */
+	int nfields;                /* numbers in GR_HTTPD_FIELDS */
+	int64_t to_send;            /* bytes promised and not sent yet */
+	uint64_t sent;              /* bytes of the body */
+	int compress;               /* level at which the body is compressed if the client likes it; 0 = it is not */
 	struct gr_httpd_gzip *gzip; /* heap; while one is */
-	bool logged;        /* somebody wants to know about each response … */
-	double began;       /* … and when its request's head was complete */
+	bool logged;                /* somebody wants to know about each response … */
+	double began;               /* … and when its request's head was complete */
 	/* heap: what is to be sent, maybe several responses */
 	char *out;
 	size_t out_len, out_cap;
@@ -119,11 +119,34 @@ void gr_httpd_push_response(lua_State *L, struct gr_httpd_conn *c, int env);
  * or an error of the connection. Raises when the values are none. Parks. */
 int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int first);
 
+/* ---- Sending (lib_httpd_send.c). What fails returns an error of the connection. ---- */
+
+/* The string or number at idx, which stays there. */
+struct gr_slice gr_httpd_slice_at(lua_State *L, int idx);
+
 /* Sends a response of our own, with that text (NULL: the status's phrase). Nothing once another one was begun. Parks. */
 int gr_httpd_send_status(struct gr_httpd_conn *c, int status, const char *text);
 
+/* Writes the head of a body of that length (-1: unknown), with what the handler has set; it goes out with the body. Raises
+ * if that is no valid head; nothing is sent then. `env` is the index of the connection's environment. */
+void gr_httpd_start(lua_State *L, struct gr_httpd_conn *c, int env, int64_t length);
+
+/* Adds bytes to the body; the second one sends them at once. -EMSGSIZE: more than the head promised. Both park. */
+int gr_httpd_add_body(struct gr_httpd_conn *c, const char *p, size_t n);
+int gr_httpd_send_piece(struct gr_httpd_conn *c, const char *p, size_t n);
+
+/* Ends the body, unless rc says that it failed; sends what has been collected, unless more requests are here already.
+ * Parks. */
+int gr_httpd_complete(struct gr_httpd_conn *c, int rc);
+
+/* Sends bytes of a file as a part of the body; *sent grows. Results as of gr_stream_sendfile. Parks. */
+int gr_httpd_send_file(struct gr_httpd_conn *c, int fd, off_t from, size_t len, size_t *sent);
+
 /* Sends what has been collected. Returns 0 or an error. Parks. */
 int gr_httpd_flush(struct gr_httpd_conn *c);
+
+/* Returns rc. What was sent in part cannot be followed by another response: after an error the connection ends. */
+int gr_httpd_checked(struct gr_httpd_conn *c, int rc);
 
 /* After a call that timed out: whether the peer has taken or given enough for another one. */
 bool gr_httpd_fast_enough(const struct gr_httpd_config *config, double seconds, size_t bytes);

@@ -24,8 +24,8 @@
 static const char ROOT_CLASS[] = "grun.http.root", FILE_CLASS[] = "grun.http.file";
 
 enum {
-	RETRIES = 8,          /* of openat2, which gives up when somebody renames on the way */
-	READ_MAX = 64 << 20,  /* bytes read into one string */
+	RETRIES = 8,         /* of openat2, which gives up when somebody renames on the way */
+	READ_MAX = 64 << 20, /* bytes read into one string */
 };
 
 /* A userdata: a root or a file. */

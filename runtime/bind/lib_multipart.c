@@ -21,7 +21,7 @@ struct scanner {
 	struct gr_multipart m;
 	struct gr_http_limits limits;
 	struct gr_http_field fields[FIELDS];
-	char *buf; /* heap */
+	char *buf;           /* heap */
 	size_t at, len, cap; /* bytes [at, len) are not looked at yet */
 };
 

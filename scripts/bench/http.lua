@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- An HTTP server for the benches: hello world, or a router with 200 routes one of which gives 4 KB of
--- JSON, or idle connections.
+-- An HTTP server for the benches: hello world, or a router with 200 routes that give 4 KB of JSON.
 --
 -- Alone: ./grun scripts/bench/http.lua [hello|router]
 

@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: MIT */
+/* HTTP responses on their way out: heads, bodies in their framing, compressed or not, and the connection below. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bind/lib_httpd.h"
+#include "http/date.h"
+#include "http/field.h"
+#include "http/write.h"
+
+enum {
+	COPY_MAX = 16 << 10,    /* larger pieces of a body are sent from where they are */
+	COLLECT_MAX = 64 << 10, /* bytes of pipelined responses that go out together */
+	FIELDS_MAX = 128,       /* of a response, ours included */
+	OWN_FIELDS = 4,         /* that is so many: Server, Content-Type, Vary, Content-Encoding */
+};
+
+/* ---- Sending ---- */
+
+/* Makes room for n more bytes. */
+static int reserve(struct gr_httpd_conn *c, size_t n)
+{
+	size_t cap = c->out_len + n;
+	char *out;
+
+	if (cap <= c->out_cap)
+		return 0;
+	out = realloc(c->out, cap);
+	if (out == NULL)
+		return -ENOMEM;
+	c->out = out;
+	c->out_cap = cap;
+	return 0;
+}
+
+static void put(struct gr_httpd_conn *c, const char *p, size_t n)
+{
+	memcpy(c->out + c->out_len, p, n);
+	c->out_len += n;
+}
+
+bool gr_httpd_fast_enough(const struct gr_httpd_config *config, double seconds, size_t bytes)
+{
+	return bytes > 0 && (double)bytes >= config->min_rate * seconds;
+}
+
+/* The first `done` bytes of these two are sent. Returns how many entries there are left. */
+static int rest_of(const struct iovec all[2], size_t done, struct iovec rest[2])
+{
+	int n = 0;
+
+	for (int i = 0; i < 2; i++) {
+		size_t skip = done < all[i].iov_len ? done : all[i].iov_len;
+
+		done -= skip;
+		if (all[i].iov_len > skip)
+			rest[n++] = (struct iovec){(char *)all[i].iov_base + skip, all[i].iov_len - skip};
+	}
+	return n;
+}
+
+/* Sends all of it, in one's turn. A client may take any time as long as it takes enough. */
+static int send_steadily(struct gr_httpd_conn *c, const struct iovec all[2])
+{
+	size_t sent = 0, before;
+	int rc;
+
+	do {
+		double until = gr_until(c->config->write_timeout);
+		struct iovec rest[2];
+		int n = rest_of(all, sent, rest);
+
+		before = sent;
+		rc = n == 1 ? gr_stream_write(c->stream, rest[0].iov_base, rest[0].iov_len, until, &sent)
+			    : gr_stream_writev(c->stream, rest, n, until, &sent);
+	} while (rc == GR_TIMEOUT && gr_httpd_fast_enough(c->config, c->config->write_timeout, sent - before));
+	return rc;
+}
+
+/* Sends what is collected and then these bytes, which stay where they are. */
+static int send_with(struct gr_httpd_conn *c, const char *p, size_t n)
+{
+	struct iovec all[2] = {{c->out, c->out_len}, {(void *)p, n}};
+	int rc = gr_stream_begin_write(c->stream, gr_until(c->config->write_timeout));
+
+	if (rc < 0)
+		return rc;
+	rc = send_steadily(c, all);
+	gr_stream_end_write(c->stream);
+	free(c->out);
+	c->out = NULL;
+	c->out_len = c->out_cap = 0;
+	return rc;
+}
+
+int gr_httpd_checked(struct gr_httpd_conn *c, int rc)
+{
+	c->keep = c->keep && rc == 0;
+	return rc;
+}
+
+int gr_httpd_flush(struct gr_httpd_conn *c)
+{
+	return c->out_len > 0 ? gr_httpd_checked(c, send_with(c, NULL, 0)) : 0;
+}
+
+/* Adds bytes, by copy unless they are many. */
+static int add(struct gr_httpd_conn *c, const char *p, size_t n)
+{
+	int rc;
+
+	if (n > COPY_MAX)
+		return send_with(c, p, n);
+	rc = reserve(c, n);
+	if (rc == 0)
+		put(c, p, n);
+	return rc;
+}
+
+/* ---- The head ---- */
+
+static const char *date_now(void)
+{
+	static char text[GR_HTTP_DATE];
+	static time_t at;
+	time_t now = time(NULL);
+
+	if (now != at)
+		gr_http_date_format(now, text);
+	at = now;
+	return text;
+}
+
+static struct gr_slice slice(const char *text)
+{
+	return (struct gr_slice){text, strlen(text)};
+}
+
+struct gr_slice gr_httpd_slice_at(lua_State *L, int idx)
+{
+	struct gr_slice s;
+
+	s.p = lua_tolstring(L, idx, &s.len);
+	return s;
+}
+
+/* Writes the head of a response whose body has that length (-1: unknown). Returns 0 or an enum gr_http_error. */
+static int add_head(struct gr_httpd_conn *c, const struct gr_http_pair *fields, int n, int64_t length)
+{
+	struct gr_http_response r = {
+		.status = c->status ? c->status : 200,
+		.fields = fields,
+		.nfields = (size_t)n,
+		.date = date_now(),
+		.method = c->method,
+		.minor = c->minor,
+		.keep_alive = c->keep && !c->config->stopping && !c->taken,
+		.length = length,
+	};
+	size_t bound = gr_http_response_bound(&r);
+	ssize_t len;
+
+	if (reserve(c, bound + (length > 0 && length <= COPY_MAX ? (size_t)length : 0)) < 0)
+		return -ENOMEM;
+	len = gr_http_write_response(&r, c->out + c->out_len, bound);
+	if (len < 0)
+		return (int)len;
+	c->out_len += (size_t)len;
+	c->keep = r.keep_alive;
+	c->framing = r.body;
+	c->to_send = r.body == GR_BODY_LENGTH ? r.length : 0;
+	c->status = r.status;
+	c->reply = GR_REPLY_STARTED;
+	return 0;
+}
+
+/* Fields for add_head: those that the handler set, and ours. The strings stay in the environment's list. */
+struct fields {
+	int n;
+	struct gr_http_pair list[FIELDS_MAX];
+};
+
+static void add_field(struct fields *f, struct gr_slice name, struct gr_slice value)
+{
+	f->list[f->n++] = (struct gr_http_pair){name, value};
+}
+
+/* The first field of that name, or NULL. */
+static struct gr_http_pair *find_field(struct fields *f, const char *name)
+{
+	for (int i = 0; i < f->n; i++)
+		if (gr_slice_is(f->list[i].name, name))
+			return &f->list[i];
+	return NULL;
+}
+
+static void drop_fields(struct fields *f, const char *name)
+{
+	int n = 0;
+
+	for (int i = 0; i < f->n; i++)
+		if (!gr_slice_is(f->list[i].name, name))
+			f->list[n++] = f->list[i];
+	f->n = n;
+}
+
+static void add_own_fields(const struct gr_httpd_conn *c, struct fields *f, bool body)
+{
+	if (c->config->server[0] && !find_field(f, "server"))
+		add_field(f, slice("Server"), slice(c->config->server));
+	if (body && !find_field(f, "content-type"))
+		add_field(f, slice("Content-Type"), slice("text/plain; charset=utf-8"));
+}
+
+/* ---- Compression ---- */
+
+/* Whether the response is one that is compressed for those who accept that. */
+static bool is_compressible(const struct gr_httpd_conn *c, struct fields *f, int64_t length)
+{
+	int status = c->status ? c->status : 200;
+	const struct gr_http_pair *type = find_field(f, "content-type");
+	struct gr_http_pair *control = find_field(f, "cache-control");
+	struct gr_slice rest, item;
+
+	if (status == 204 || status == 206 || status == 304 || (length >= 0 && length < c->config->gzip_min))
+		return false;
+	if (type == NULL || !gr_httpd_gzip_type(c->config, type->value) || find_field(f, "content-encoding"))
+		return false;
+	rest = control ? control->value : (struct gr_slice){"", 0};
+	while (gr_list_next(&rest, &item))
+		if (gr_slice_is(item, "no-transform"))
+			return false;
+	return true;
+}
+
+static bool is_accepted(lua_State *L, int env)
+{
+	const struct gr_httpd_request *r;
+	int at;
+
+	lua_rawgeti(L, env, GR_HTTPD_REQUEST);
+	r = lua_touserdata(L, -1);
+	lua_pop(L, 1);
+	at = r && r->head.minor > 0 ? gr_http_find(&r->head, r->bytes, "accept-encoding", 15, 0) : -1;
+	return at >= 0 && gr_accept_quality(gr_http_slice(r->bytes, r->head.fields[at].value), "gzip") > 0;
+}
+
+/* Changes the fields to those of the compressed body. The text of a new one is left on the stack. */
+static void convert_fields(lua_State *L, struct fields *f)
+{
+	struct gr_http_pair *etag = find_field(f, "etag");
+
+	if (etag && etag->value.len > 0 && *etag->value.p == '"') {
+		lua_pushliteral(L, "W/");
+		lua_pushlstring(L, etag->value.p, etag->value.len);
+		lua_concat(L, 2);
+		etag->value = gr_httpd_slice_at(L, -1);
+	}
+	drop_fields(f, "content-length");
+	drop_fields(f, "accept-ranges");
+	add_field(f, slice("Content-Encoding"), slice("gzip"));
+}
+
+/* Whether the body, of that length, is to be compressed. */
+static bool choose_compression(lua_State *L, struct gr_httpd_conn *c, int env, struct fields *f, int64_t length)
+{
+	if (c->compress == 0 || !is_compressible(c, f, length))
+		return false;
+	if (!find_field(f, "vary"))
+		add_field(f, slice("Vary"), slice("Accept-Encoding"));
+	if (!is_accepted(L, env))
+		return false;
+	convert_fields(L, f);
+	return true;
+}
+
+static int fail_head(lua_State *L, int rc)
+{
+	return luaL_error(L, "bad response: %s", rc > GR_HTTP_ERROR_END ? gr_strerror(rc) : gr_http_error_text(rc));
+}
+
+/* In a function of its own, since the list is large: the stack of an idle connection must not have held it. */
+static __attribute__((noinline)) void start_with_fields(lua_State *L, struct gr_httpd_conn *c, int env, int64_t length)
+{
+	struct fields f;
+	int rc, list;
+	bool gzip;
+
+	f.n = 0;
+	if (c->nfields / 2 > FIELDS_MAX - OWN_FIELDS)
+		luaL_error(L, "more than %d header fields in a response", FIELDS_MAX - OWN_FIELDS);
+	lua_rawgeti(L, env, GR_HTTPD_FIELDS);
+	list = lua_gettop(L);
+	luaL_checkstack(L, c->nfields + LUA_MINSTACK, "too many header fields");
+	for (int i = 1; i + 1 <= c->nfields; i += 2) {
+		lua_rawgeti(L, list, i);
+		lua_rawgeti(L, list, i + 1);
+		add_field(&f, gr_httpd_slice_at(L, -2), gr_httpd_slice_at(L, -1));
+	}
+	add_own_fields(c, &f, length != 0);
+	gzip = choose_compression(L, c, env, &f, length);
+	rc = add_head(c, f.list, f.n, gzip ? -1 : length);
+	if (rc == 0 && gzip && c->framing != GR_BODY_NONE)
+		rc = gr_httpd_gzip_begin(c, length);
+	lua_settop(L, list - 1);
+	if (rc < 0)
+		fail_head(L, rc);
+}
+
+void gr_httpd_start(lua_State *L, struct gr_httpd_conn *c, int env, int64_t length)
+{
+	struct fields_of_two {
+		struct gr_http_pair list[2];
+	} two;
+	int n = 0, rc;
+
+	if (c->nfields > 0 || c->compress) {
+		start_with_fields(L, c, env, length);
+		return;
+	}
+	if (c->config->server[0])
+		two.list[n++] = (struct gr_http_pair){slice("Server"), slice(c->config->server)};
+	if (length != 0)
+		two.list[n++] = (struct gr_http_pair){slice("Content-Type"), slice("text/plain; charset=utf-8")};
+	rc = add_head(c, two.list, n, length);
+	if (rc < 0)
+		fail_head(L, rc);
+}
+
+/* ---- The body ---- */
+
+static int add_chunk(struct gr_httpd_conn *c, const char *p, size_t n)
+{
+	int rc = reserve(c, GR_CHUNK_HEAD_MAX + (n <= COPY_MAX ? n : 0) + 2);
+
+	if (rc < 0)
+		return rc;
+	c->out_len += gr_chunk_head(c->out + c->out_len, n);
+	rc = add(c, p, n);
+	return rc < 0 ? rc : add(c, "\r\n", 2);
+}
+
+/* Adds a piece of the body in the response's framing. -EMSGSIZE: more than the head promised. */
+static int add_framed(struct gr_httpd_conn *c, const char *p, size_t n)
+{
+	c->sent += c->framing == GR_BODY_NONE ? 0 : n;
+	if (n == 0 || c->framing == GR_BODY_NONE)
+		return 0;
+	if (c->framing == GR_BODY_CHUNKED)
+		return add_chunk(c, p, n);
+	if (c->framing == GR_BODY_LENGTH) {
+		if ((int64_t)n > c->to_send)
+			return -EMSGSIZE;
+		c->to_send -= (int64_t)n;
+	}
+	return add(c, p, n);
+}
+
+/* What comes out of the compression. */
+static int add_compressed(struct gr_httpd_conn *c, const char *p, size_t n)
+{
+	int rc = add_framed(c, p, n);
+
+	return rc == 0 && c->out_len > COLLECT_MAX ? gr_httpd_flush(c) : rc;
+}
+
+int gr_httpd_add_body(struct gr_httpd_conn *c, const char *p, size_t n)
+{
+	return c->gzip ? gr_httpd_gzip_add(c, p, n, GR_GZIP_MORE, add_compressed) : add_framed(c, p, n);
+}
+
+int gr_httpd_send_piece(struct gr_httpd_conn *c, const char *p, size_t n)
+{
+	int rc = c->gzip ? gr_httpd_gzip_add(c, p, n, GR_GZIP_PIECE, add_compressed) : add_framed(c, p, n);
+
+	return rc == 0 ? gr_httpd_flush(c) : rc;
+}
+
+/* Ends the body. A body shorter than promised can only be told by closing. */
+static int end_body(struct gr_httpd_conn *c)
+{
+	int rc = c->gzip ? gr_httpd_gzip_add(c, NULL, 0, GR_GZIP_END, add_compressed) : 0;
+
+	gr_httpd_gzip_free(c);
+	if (rc == 0 && c->framing == GR_BODY_CHUNKED)
+		rc = add(c, "0\r\n\r\n", 5);
+	c->reply = GR_REPLY_DONE;
+	if (c->to_send > 0)
+		c->keep = false;
+	return rc;
+}
+
+/* More requests are here already, and can be answered before this answer goes out. */
+static bool may_collect(const struct gr_httpd_conn *c)
+{
+	return c->keep && c->stream->len > 0 && c->body.kind == GR_BODY_NONE && c->out_len < COLLECT_MAX;
+}
+
+int gr_httpd_complete(struct gr_httpd_conn *c, int rc)
+{
+	if (rc == 0)
+		rc = end_body(c);
+	if (rc == 0 && !may_collect(c))
+		rc = gr_httpd_flush(c);
+	return gr_httpd_checked(c, rc);
+}
+
+int gr_httpd_send_status(struct gr_httpd_conn *c, int status, const char *text)
+{
+	static const struct gr_http_pair type = {{"Content-Type", 12}, {"text/plain; charset=utf-8", 25}};
+	char body[160];
+	int rc;
+
+	if (c->reply != GR_REPLY_OPEN)
+		return 0;
+	c->status = status;
+	snprintf(body, sizeof(body), "%d %s\n", status, text ? text : gr_http_reason(status));
+	rc = add_head(c, &type, 1, (int64_t)strlen(body));
+	if (rc == 0)
+		rc = gr_httpd_add_body(c, body, strlen(body));
+	return gr_httpd_complete(c, rc);
+}
+
+int gr_httpd_send_file(struct gr_httpd_conn *c, int fd, off_t from, size_t len, size_t *sent)
+{
+	size_t before;
+	int rc = gr_httpd_flush(c);
+
+	if (rc == 0)
+		rc = gr_stream_begin_write(c->stream, gr_until(c->config->write_timeout));
+	if (rc < 0)
+		return rc;
+	do {
+		before = *sent;
+		rc = gr_stream_sendfile(c->stream, fd, from + (off_t)*sent, len - *sent,
+					gr_until(c->config->write_timeout), sent);
+	} while (rc == GR_TIMEOUT && gr_httpd_fast_enough(c->config, c->config->write_timeout, *sent - before));
+	gr_stream_end_write(c->stream);
+	return rc;
+}
