@@ -290,6 +290,24 @@ describe("grun.http.static", function()
     conn:close()
   end)
 
+  it("sends through TLS, too", function()
+    local tls = require("spec.tls_helper")
+    local big = net_helper.noise(3000000)
+    write(dir .. "/root/big.bin", big)
+    local server = assert(grun.server("https://127.0.0.1:0", grun.http.static(dir .. "/root"),
+      tls.server("good")))
+    servers[#servers + 1] = server
+    local conn = assert(grun.connect("tls://localhost:" .. server:address():match("%d+$"),
+      { ca = tls.path("root.pem") }))
+    for _ = 1, 2 do
+      conn:write("GET /big.bin HTTP/1.1\r\nHost: a\r\n\r\n")
+      assert.is_true(net_helper.same(big, http.response(conn).body))
+    end
+    conn:write("GET /big.bin HTTP/1.1\r\nHost: a\r\nRange: bytes=100-199\r\n\r\n")
+    assert.equal(big:sub(101, 200), http.response(conn).body)
+    conn:close()
+  end)
+
   it("refuses bad options and directories", function()
     helper.misuse(function() grun.http.static(1) end, "static: path expected, got number")
     helper.misuse(function() grun.http.static("/", { prefixes = 1 }) end, "static: bad option 'prefixes'")
