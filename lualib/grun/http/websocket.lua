@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- WebSockets (RFC 6455): the handshakes of server and client. What they make is grun.core.websocket's.
+-- WebSockets (RFC 6455): the handshakes of server and client. The rest is grun.core.websocket's.
 
 local core = require("grun.core")
 local connect = require("grun.socket").connect
@@ -18,8 +18,8 @@ local common = {
 }
 
 ---@class grun.http.websocket.options
----@field max_message? integer bytes of a message that comes (1 MiB); a larger one ends the WebSocket
----with code 1009
+---@field max_message? integer bytes of a message that comes (1 MiB); a larger one ends it with code
+---1009
 ---@field ping_interval? number|false while recv waits: seconds of silence before a ping (30)
 ---@field ping_timeout? number|false seconds for the answer (20); then the peer is gone: code 1006
 ---@field write_timeout? number|false seconds of each send (30)
