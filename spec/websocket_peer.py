@@ -7,8 +7,11 @@ import websockets
 
 
 async def echo(ws, path=None):
-    async for message in ws:
-        await ws.send(message)
+    try:
+        async for message in ws:
+            await ws.send(message)
+    except websockets.ConnectionClosed:
+        pass
 
 
 async def serve():

@@ -454,10 +454,13 @@ int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int first)
 {
 	int n = lua_gettop(L) - first + 1, env;
 
+	/* The connection is no longer HTTP's, so that `return ws:close()` means nothing either. */
+	if (c->taken)
+		return 0;
 	while (n > 0 && lua_isnil(L, first + n - 1))
 		n--;
-	if (c->taken || c->reply != GR_REPLY_OPEN) {
-		if (n > 0 && c->reply != GR_REPLY_OPEN)
+	if (c->reply != GR_REPLY_OPEN) {
+		if (n > 0)
 			return luaL_error(L, "bad response: returned after it was begun in another way");
 		return c->reply == GR_REPLY_STARTED ? complete(c, 0) : 0;
 	}
