@@ -660,7 +660,6 @@ describe("a websocket", function()
       assert.equal(1006, here.close_code)
       assert.same({ nil, "closed", "closed" }, { here:send("x") })
       assert.same({ nil, "closed", "closed" }, { here:recv() })
-      local results
       repeat
         results = { there:recv(5) }
       until not results[1]

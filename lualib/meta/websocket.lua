@@ -57,8 +57,8 @@ function ws:send(data, kind) end
 --- Waits for the next message, at most so many seconds. Answers the peer's pings meanwhile, and
 --- asks for a sign of life after a silence: both happen only while some thread receives. Returns
 --- nil, message, code: "closed" at the end, which close_code explains; "protocol" or "too_large"
---- when the peer has broken the rules; "busy" when another thread receives. A timeout or a cancel loses
---- nothing: the next recv goes on. Parks.
+--- when the peer has broken the rules; "busy" when another thread receives. A timeout or a cancel
+--- loses nothing: the next recv goes on. Parks.
 ---@param seconds? number
 ---@return string|nil, "text"|"binary"|string, string?
 ---@async
@@ -87,8 +87,8 @@ function ws:closed() end
 
 --- In a handler of an HTTP server: makes the request's connection a WebSocket. It lives until the
 --- handler returns, which closes it with code 1000 (1011 after an error); stopping the server
---- closes it with 1001. A request for something else, or from a page of a foreign origin, is answered here
---- with 400, 403 or 426. Returns nil, message, code then. Parks.
+--- closes it with 1001. A request for something else, or from a page of a foreign origin, is
+--- answered here with 400, 403 or 426. Returns nil, message, code then. Parks.
 ---@param opts? grun.http.websocket.accept_options
 ---@return grun.http.websocket|nil, string?, string?
 ---@async
