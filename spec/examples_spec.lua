@@ -306,6 +306,62 @@ describe("the tail example", function()
   end)
 end)
 
+describe("the WebSocket example", function()
+  local has_chromium = os.execute("command -v chromium >/dev/null") == 0
+  local path = example("websocket_chat")
+
+  local function chat_server()
+    local server = start(("timeout 60 %s %s http://127.0.0.1:0"):format(helper.grun, path))
+    return server, (server:expect("^listening on http://127%.0%.0%.1:(%d+)\n"))
+  end
+
+  local function join(port, name)
+    local ws = assert(grun.http.websocket("ws://127.0.0.1:" .. port .. "/chat"))
+    ws:send(name)
+    return ws
+  end
+
+  it("websocket_chat passes on what members say", function()
+    local server, port = chat_server()
+    local ann = join(port, "Ann")
+    assert.equal("Ann joined", (ann:recv(10)))
+    local bob = join(port, "Bob")
+    assert.equal("Bob joined", (bob:recv(10)))
+    assert.equal("Bob joined", (ann:recv(10)))
+    local other = join(port, "Bob")
+    assert.is_nil((other:recv(10)))
+    assert.same({ 4000, "no such name, please" }, { other.close_code, other.close_reason })
+    ann:send("hello")
+    assert.equal("Ann: hello", (bob:recv(10)))
+    assert.equal("Ann: hello", (ann:recv(10)))
+    bob:close()
+    assert.equal("Bob left", (ann:recv(10)))
+    ann:send(("x"):rep(2001))
+    assert.is_nil((ann:recv(10)))
+    assert.equal(1009, ann.close_code)
+    assert.matches("^listening on [^\n]+\n$", server:stop("TERM"))
+  end)
+
+  it("websocket_chat has a page for browsers", function()
+    if not has_chromium then
+      return pending("chromium is not installed")
+    end
+    local server, port = chat_server()
+    local bob, profile = join(port, "Bob"), helper.tmpname()
+    os.remove(profile)
+    local browser = start(("timeout 50 chromium --headless --no-sandbox --disable-gpu " ..
+      "--user-data-dir=%s --virtual-time-budget=2000 --dump-dom " ..
+      "'http://127.0.0.1:%s/?name=Ann'"):format(profile, port))
+    assert.equal("Bob joined", (bob:recv(10)))
+    assert.equal("Ann joined", (bob:recv(40)))
+    browser:stop()
+    assert.equal("Ann left", (bob:recv(20)))
+    bob:close()
+    assert.matches("^listening on [^\n]+\n$", server:stop("TERM"))
+    os.execute("rm -rf " .. profile)
+  end)
+end)
+
 describe("the TLS example", function()
   it("tls_echo echoes to openssl s_client", function()
     local path = example("tls_echo")

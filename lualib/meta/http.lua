@@ -77,7 +77,6 @@ function req:form(opts) end
 ---@return (fun(): grun.http.part|nil)|nil, string?, string?
 function req:multipart(opts) end
 
-
 --- In a handler of an HTTP server: makes the request's connection a WebSocket. It lives until the
 --- handler returns, which closes it with code 1000 (1011 after an error); stopping the server closes
 --- it with 1001. A request for something else, or from a page of a foreign origin, is answered here

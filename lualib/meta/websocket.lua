@@ -16,8 +16,8 @@ local M = {}
 function M.open(conn, client, limits, protocol) end
 
 --- Looks at a request for a WebSocket. Returns its response and what to put into
---- Sec-WebSocket-Accept; or the response, nil and the status that answers it: 426 when it asks for no
---- WebSocket of version 13, else 400.
+--- Sec-WebSocket-Accept; or the response, nil and the status that answers it: 426 when it asks for
+--- no WebSocket of version 13, else 400.
 ---@param req table
 ---@return table, string|nil, integer?
 function M.request(req) end
@@ -34,8 +34,8 @@ function M.request(req) end
 ---@async
 function M.connect(conn, host, target, fields, seconds) end
 
---- A WebSocket: of a server by req:websocket(), of a client by grun.http.websocket(). As an iterator,
---- `for message, kind in ws do`, it gives messages until the end.
+--- A WebSocket: of a server by req:websocket(), of a client by grun.http.websocket(). As an
+--- iterator, `for message, kind in ws do`, it gives messages until the end.
 ---@class grun.http.websocket
 ---@field protocol string|nil the subprotocol that was agreed on
 ---@field close_code integer|nil once it has ended: the code of the peer's close frame, 1005 if that
@@ -54,11 +54,11 @@ local ws = {}
 ---@async
 function ws:send(data, kind) end
 
---- Waits for the next message, at most so many seconds. Answers the peer's pings meanwhile, and asks
---- for a sign of life after a silence: both happen only while some thread receives. Returns nil,
---- message, code: "closed" at the end, which close_code explains; "protocol" or "too_large" when the
---- peer has broken the rules; "busy" when another thread receives. A timeout or a cancel loses
---- nothing: the next recv goes on. Parks.
+--- Waits for the next message, at most so many seconds. Answers the peer's pings meanwhile, and
+--- asks for a sign of life after a silence: both happen only while some thread receives. Returns
+--- nil, message, code: "closed" at the end, which close_code explains; "protocol" or "too_large"
+--- when the peer has broken the rules; "busy" when another thread receives. A timeout or a cancel
+--- loses nothing: the next recv goes on. Parks.
 ---@param seconds? number
 ---@return string|nil, "text"|"binary"|string, string?
 ---@async
@@ -71,7 +71,8 @@ function ws:recv(seconds) end
 function ws:ping(data) end
 
 --- Ends the WebSocket: sends a close frame, waits for the peer's, at most close_timeout, and closes
---- the connection in any case. Messages that still come are dropped, unless another thread receives.
+--- the connection in any case. Messages that still come are dropped, unless another thread receives
+--- them.
 --- Returns true when both close frames were exchanged, also by an earlier call or the peer's; nil,
 --- "closed", "closed" when the connection ended otherwise. Parks.
 ---@param code? integer 1000-1003, 1007-1014 or 3000-4999; default 1000

@@ -64,8 +64,10 @@ static int l_request_header(lua_State *L)
 	const char *name = luaL_checklstring(L, 2, &len);
 	int at = gr_http_find(&r->head, r->bytes, name, len, 0);
 
-	if (at < 0)
-		return 0;
+	if (at < 0) {
+		lua_pushnil(L);
+		return 1;
+	}
 	gr_message_push_values(L, &r->head, r->bytes, name, len, at);
 	return 1;
 }

@@ -176,13 +176,16 @@ int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int first)
 {
 	int n = lua_gettop(L) - first + 1, env;
 
+	/* The connection is no longer HTTP's, so that `return ws:close()` means nothing either. */
+	if (c->taken)
+		return 0;
 	while (n > 0 && lua_isnil(L, first + n - 1))
 		n--;
-	if (c->taken || c->reply != GR_REPLY_OPEN) {
+	if (c->reply != GR_REPLY_OPEN) {
 		/* What res:finish and the like returned may be returned: true, or nil and why. */
 		bool result = n > 0 && (lua_isnil(L, first) || lua_isboolean(L, first));
 
-		if (n > 0 && !result && !c->taken)
+		if (n > 0 && !result)
 			return luaL_error(L, "bad response: returned after it was begun in another way");
 		return c->reply == GR_REPLY_STARTED ? gr_httpd_complete(c, 0) : 0;
 	}

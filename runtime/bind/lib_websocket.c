@@ -60,7 +60,7 @@ static int l_open(lua_State *L)
 	w = lua_newuserdata(L, sizeof(*w));
 	w->class = CLASS;
 	gr_ws_open(&w->ws, s, lua_toboolean(L, 2));
-	w->ws.timeout = number_field(L, "timeout");
+	w->ws.timeout = number_field(L, "write_timeout");
 	w->ws.close_timeout = number_field(L, "close_timeout");
 	w->ws.ping_interval = number_field(L, "ping_interval");
 	w->ws.ping_timeout = number_field(L, "ping_timeout");

@@ -19,7 +19,7 @@ enum {
 };
 
 enum {
-	AHEAD = 64 << 10,   /* a message's announced length is believed up to here */
+	AHEAD = 64 << 10,    /* a message's announced length is believed up to here */
 	DRAIN_MAX = 4 << 20, /* bytes of a peer that broke the rules and goes on sending */
 };
 
@@ -289,8 +289,8 @@ static ssize_t scan_frames(void *user, const char *p, size_t n)
 		ws->event = take_piece(ws, &piece);
 	}
 	if (k < 0) {
-		ws->event = k == GR_PROTOCOL ? fail(ws, PROTOCOL_ERROR, "malformed frame") :
-					       fail(ws, INTERNAL_ERROR, "not enough memory");
+		ws->event = k == GR_PROTOCOL ? fail(ws, PROTOCOL_ERROR, "malformed frame")
+					     : fail(ws, INTERNAL_ERROR, "not enough memory");
 		used = n;
 	}
 	return (ssize_t)used;

@@ -9,17 +9,17 @@
 
 /* Times are seconds, INFINITY = none. */
 struct gr_ws {
-	struct gr_stream *stream; /* NULL = never opened */
-	bool client;              /* masks what it sends */
-	double timeout;           /* of each send */
-	double close_timeout;     /* of the closing handshake */
-	double ping_interval;     /* after so long a silence the peer is asked for a sign of life … */
-	double ping_timeout;      /* … and has so long for it */
+	struct gr_stream *stream;
+	double timeout;       /* of each send */
+	double close_timeout; /* of the closing handshake */
+	double ping_interval; /* after so long a silence the peer is asked for a sign of life … */
+	double ping_timeout;  /* … and has so long for it */
 	size_t max_message;
+	bool client; /* masks what it sends */
 
 	/* reading */
-	bool reading; /* a thread is in a call that reads */
 	struct gr_ws_parser parser;
+	bool reading;        /* a thread is in a call that reads */
 	uint8_t kind;        /* GR_WS_TEXT or GR_WS_BINARY: of the message under way; 0 = none */
 	int event;           /* what the last piece has completed */
 	struct gr_utf8 utf8; /* of the text, or of the reason of a close frame */
@@ -35,10 +35,10 @@ struct gr_ws {
 
 	/* the end */
 	bool close_sent;
-	bool ended;             /* the connection is closed, or about to be */
-	int close_code;         /* 0 = none yet */
-	const char *problem;    /* what was wrong with the peer's frames; NULL = nothing */
-	uint8_t reason_len;     /* of the reason, which is in `note` then */
+	bool ended;              /* the connection is closed, or about to be */
+	uint8_t reason_len;      /* of the reason, which is in `note` then */
+	int close_code;          /* 0 = none yet */
+	const char *problem;     /* what was wrong with the peer's frames; NULL = nothing */
 	struct gr_green *closer; /* waits in gr_ws_close for the thread that reads */
 };
 

@@ -152,7 +152,8 @@ static size_t first_bytes(const char *p, size_t n)
 	return len < n - head ? head + (size_t)len : n;
 }
 
-static void fill_piece(struct gr_ws_parser *parser, const struct wslay_frame_iocb *f, struct gr_ws_piece *piece, bool first)
+static void fill_piece(struct gr_ws_parser *parser, const struct wslay_frame_iocb *f, struct gr_ws_piece *piece,
+		       bool first)
 {
 	if (first)
 		parser->left = f->payload_length;

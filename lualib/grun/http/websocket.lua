@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- WebSockets (RFC 6455): the handshakes of server and client. What they make is grun.core.websocket's.
+-- WebSockets (RFC 6455): the handshakes of server and client. The rest is grun.core.websocket's.
 
 local core = require("grun.core")
 local connect = require("grun.socket").connect
@@ -18,8 +18,8 @@ local common = {
 }
 
 ---@class grun.http.websocket.options
----@field max_message? integer bytes of a message that comes (1 MiB); a larger one ends the WebSocket
----with code 1009
+---@field max_message? integer bytes of a message that comes (1 MiB); a larger one ends it with code
+---1009
 ---@field ping_interval? number|false while recv waits: seconds of silence before a ping (30)
 ---@field ping_timeout? number|false seconds for the answer (20); then the peer is gone: code 1006
 ---@field write_timeout? number|false seconds of each send (30)
@@ -189,6 +189,7 @@ end
 
 -- ---- Clients ----
 
+local TIMEOUT = 30 -- seconds for connecting and the handshake
 local PORTS = { ws = 80, wss = 443 }
 
 -- Splits "ws://host:port/path?query". Returns the address for grun.connect, the Host field, and the
@@ -268,11 +269,12 @@ end
 ---@return grun.http.websocket|nil, string?, string?, integer?
 ---@async
 function M.websocket(url, opts)
-  local address, host, target = split(url, 2)
-  opts = copy(opts, "websocket", 2)
-  local limits, protocols = take_common(opts, "websocket", 2), opts.protocols
-  local fields = request_fields(opts, 2)
-  local seconds = check_number("timeout", opts.timeout == nil and 30 or opts.timeout, "websocket", 2)
+  local address, host, target = split(url, 3)
+  opts = copy(opts, "websocket", 3)
+  local limits, protocols = take_common(opts, "websocket", 3), opts.protocols
+  local fields = request_fields(opts, 3)
+  local seconds = opts.timeout == nil and TIMEOUT or opts.timeout
+  seconds = check_number("timeout", seconds, "websocket", 3)
   local started = core.now()
   opts.timeout = seconds
   local conn, message, code = connect(address, opts)
@@ -280,15 +282,16 @@ function M.websocket(url, opts)
     return nil, message, code
   end
   local left = math.max(0, seconds - (core.now() - started))
-  local done, ok, protocol, reason, status = pcall(shake_hands, conn, host, target, fields, left, protocols)
-  if not done or not ok then
-    conn:close()
-    if not done then
-      error(ok, 0)
-    end
-    return nil, protocol, reason, status
+  local done, ok, protocol, reason, status =
+    pcall(shake_hands, conn, host, target, fields, left, protocols)
+  if done and ok then
+    return native.open(conn, true, limits, protocol)
   end
-  return native.open(conn, true, limits, protocol)
+  conn:close()
+  if not done then
+    error(ok, 0)
+  end
+  return nil, protocol, reason, status
 end
 
 return M

@@ -1,0 +1,1035 @@
+-- SPDX-License-Identifier: MIT
+-- WebSockets: the server against our client, against raw frames and against foreign peers.
+
+local grun = require("grun")
+local bit = require("bit")
+local helper = require("spec.helper")
+local http = require("spec.http_helper")
+local net = require("spec.net_helper")
+local tls = require("spec.tls_helper")
+
+local test = net.test(it, function(fn) finally(fn) end)
+local KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+
+-- ---- Raw frames ----
+
+local function masked(data, mask)
+  local bytes = {}
+  for i = 1, #data do
+    bytes[i] = string.char(bit.bxor(data:byte(i), mask:byte((i - 1) % 4 + 1)))
+  end
+  return table.concat(bytes)
+end
+
+-- One frame. opts: fin (default true), rsv, mask (default true), len (what it says)
+local function frame(opcode, data, opts)
+  opts = opts or {}
+  data = data or ""
+  local fin = opts.fin == false and 0 or 128
+  local mask, len = opts.mask ~= false, opts.len or #data
+  local head = string.char(fin + (opts.rsv or 0) * 16 + opcode)
+  local m = mask and 128 or 0
+  if opts.long then
+    head = head .. string.char(m + (#opts.long == 8 and 127 or 126)) .. opts.long
+  elseif len > 65535 then
+    head = head .. string.char(m + 127, 0, 0, 0, 0, math.floor(len / 2 ^ 24),
+      math.floor(len / 65536) % 256, math.floor(len / 256) % 256, len % 256)
+  elseif len > 125 then
+    head = head .. string.char(m + 126, math.floor(len / 256), len % 256)
+  else
+    head = head .. string.char(m + len)
+  end
+  return mask and head .. "\1\2\3\4" .. masked(data, "\1\2\3\4") or head .. data
+end
+
+local function text(data, opts) return frame(1, data, opts) end
+local function close(code, reason)
+  return frame(8, string.char(math.floor(code / 256), code % 256) .. (reason or ""))
+end
+
+-- Reads a frame of a server: opcode, payload; nil at the end.
+local function read_frame(conn)
+  local head = conn:read(2)
+  if not head or #head < 2 then
+    return nil
+  end
+  local first, len = head:byte(1, 2)
+  if len == 126 then
+    local a, b = conn:read(2):byte(1, 2)
+    len = a * 256 + b
+  elseif len == 127 then
+    local a, b, c, d = conn:read(8):byte(5, 8)
+    len = ((a * 256 + b) * 256 + c) * 256 + d
+  end
+  assert(first >= 128, "not final")
+  return first - 128, len > 0 and conn:read(len) or ""
+end
+
+local function request(fields)
+  local lines = { "GET /chat HTTP/1.1\r\nHost: there.test\r\nUpgrade: websocket\r\n" ..
+    "Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: " .. KEY .. "\r\n" ..
+    "Sec-WebSocket-Version: 13\r\n" }
+  for name, value in pairs(fields or {}) do
+    lines[#lines + 1] = name .. ": " .. value .. "\r\n"
+  end
+  return table.concat(lines) .. "\r\n"
+end
+
+-- A connection that has become a WebSocket.
+local function raw(keep, port, fields)
+  local conn = keep(assert(grun.connect("tcp://127.0.0.1:" .. port)))
+  conn:settimeout(10)
+  conn:write(request(fields))
+  local res = http.response(conn)
+  assert.equal(101, res.status)
+  return conn, res
+end
+
+-- ---- Servers ----
+
+local function serve(keep, handler, opts)
+  local server = assert(grun.server("http://127.0.0.1:0", handler, opts))
+  keep({ close = function() server:stop(0) end })
+  return tonumber(server:address():match("%d+$")), server
+end
+
+-- A server that echoes. Returns its port and a list that gets the code and reason of each end.
+local function echo(keep, opts)
+  local ends = {}
+  local port, server = serve(keep, function(req)
+    local ws = req:websocket(opts)
+    if not ws then
+      return
+    end
+    local message, kind, code
+    repeat
+      message, kind, code = ws:recv()
+      if message then
+        ws:send(message, kind)
+      end
+    until not message
+    ends[#ends + 1] = { kind, code, ws.close_code, ws.close_reason }
+  end)
+  return port, ends, server
+end
+
+local function url(port, path)
+  return "ws://127.0.0.1:" .. port .. (path or "/")
+end
+
+local function dial(keep, port, opts)
+  return keep(assert(grun.http.websocket(url(port), opts)))
+end
+
+-- Waits until a condition holds.
+local function eventually(condition)
+  local limit = grun.now() + 10
+  while not condition() do
+    assert(grun.now() < limit, "it did not happen")
+    grun.sleep(0.002)
+  end
+end
+
+describe("the handshake of a server", function()
+  test("answers as RFC 6455 says", function(keep)
+    local conn, res = raw(keep, (echo(keep)))
+    assert.equal("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", res.headers["sec-websocket-accept"])
+    assert.equal("websocket", res.headers.upgrade)
+    assert.equal("Upgrade", res.headers.connection)
+    assert.is_nil(res.headers["sec-websocket-protocol"])
+    conn:write(text("x"))
+    assert.same({ 1, "x" }, { read_frame(conn) })
+  end)
+
+  test("takes frames that came with the request", function(keep)
+    local conn = keep(assert(grun.connect("tcp://127.0.0.1:" .. (echo(keep)))))
+    conn:write(request() .. text("early"))
+    assert.equal(101, http.response(conn).status)
+    assert.same({ 1, "early" }, { read_frame(conn) })
+  end)
+
+  test("chooses the server's favourite among the client's subprotocols", function(keep)
+    local port = echo(keep, { protocols = { "v2", "v1" } })
+    local _, res = raw(keep, port, { ["Sec-WebSocket-Protocol"] = "v0, v1,v2" })
+    assert.equal("v2", res.headers["sec-websocket-protocol"])
+    _, res = raw(keep, port, { ["Sec-WebSocket-Protocol"] = "v0" })
+    assert.is_nil(res.headers["sec-websocket-protocol"])
+  end)
+
+  local refused = {
+    { "no upgrade", "GET / HTTP/1.1\r\nHost: x\r\n", 426 },
+    { "an upgrade to something else",
+      "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n", 426 },
+    { "version 8", "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" ..
+      "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: " .. KEY .. "\r\n", 426 },
+    { "no key", "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" ..
+      "Sec-WebSocket-Version: 13\r\n", 400 },
+    { "a bad key", "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" ..
+      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: abc\r\n", 400 },
+    { "another method", "PUT / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n" ..
+      "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " .. KEY .. "\r\n",
+      400 },
+  }
+  for _, case in ipairs(refused) do
+    test(("answers %s with %d"):format(case[1], case[3]), function(keep)
+      local results
+      local port = serve(keep, function(req)
+        results = { req:websocket() }
+      end)
+      local conn = keep(assert(grun.connect("tcp://127.0.0.1:" .. port)))
+      conn:write(case[2] .. "\r\n")
+      local res = http.response(conn)
+      assert.equal(case[3], res.status)
+      assert.equal(case[3] == 426 and "13" or nil, res.headers["sec-websocket-version"])
+      eventually(function() return results end)
+      assert.is_nil(results[1])
+      assert.equal("protocol", results[3])
+      conn:write("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+      assert.equal(426, http.response(conn).status, "the connection goes on")
+    end)
+  end
+
+  local origins = {
+    { nil, nil, 101 },
+    { nil, "http://there.test", 101 },
+    { nil, "http://There.Test:80", 101 },
+    { nil, "https://there.test:443", 101 },
+    { nil, "http://there.test:8080", 403 },
+    { nil, "http://evil.test", 403 },
+    { nil, "http://there.test.evil.test", 403 },
+    { nil, "http://evil.test/there.test", 403 },
+    { nil, "null", 403 },
+    { nil, "file://", 403 },
+    { { "https://a.test", "https://b.test" }, "https://b.test", 101 },
+    { { "https://a.test" }, "https://there.test", 403 },
+    { { "https://a.test" }, "https://a.test:81", 403 },
+    { { "*" }, "null", 101 },
+    { {}, "http://there.test", 403 },
+    { function(origin, req) return origin == "x:" .. req.path end, "x:/chat", 101 },
+    { function() return false end, "http://there.test", 403 },
+  }
+  for i, case in ipairs(origins) do
+    test(("case %d of origins: %s gets %d"):format(i, tostring(case[2]), case[3]), function(keep)
+      local port = serve(keep, function(req)
+        req:websocket({ origins = case[1] })
+      end)
+      local conn = keep(assert(grun.connect("tcp://127.0.0.1:" .. port)))
+      conn:write(request({ Origin = case[2] }))
+      assert.equal(case[3], http.response(conn).status)
+    end)
+  end
+
+  test("raises for bad options", function(keep)
+    local cases = {
+      { 5, "websocket: options must be a table, got number" },
+      { { max_mesage = 1 }, "websocket: unknown option 'max_mesage'" },
+      { { max_message = "1" }, "websocket: option 'max_message': number expected, got string" },
+      { { ping_interval = 0 }, "websocket: option 'ping_interval' must be greater than 0" },
+      { { protocols = "x" }, "websocket: option 'protocols': table expected, got string" },
+      { { protocols = { "a b" } }, "websocket: option 'protocols': a b is no name of a protocol" },
+      { { origins = "x" }, "websocket: option 'origins': table or function expected, got string" },
+    }
+    local got = {}
+    local port = serve(keep, function(req)
+      for i, case in ipairs(cases) do
+        local _, err = pcall(function() local _ = req:websocket(case[1]) end)
+        got[i] = err
+      end
+    end)
+    http.request(port, "GET", "/")
+    for i, case in ipairs(cases) do
+      assert.equal(case[2], (got[i]:gsub("^[^:]*websocket_spec.lua:%d+: ", "")))
+      assert.matches("websocket_spec.lua:%d+: ", got[i])
+    end
+  end)
+
+  test("raises when the request was answered", function(keep)
+    local ok, err
+    local port = serve(keep, function(req, res)
+      res:finish("x")
+      ok, err = pcall(req.websocket, req)
+    end)
+    http.request(port, "GET", "/")
+    assert.is_false(ok)
+    assert.matches("the request has been answered", err)
+  end)
+end)
+
+-- ---- What peers may send ----
+
+-- Bytes; what comes back: a list of { opcode, payload }; the close code that comes last, if any.
+local function code_of(payload)
+  return payload ~= "" and payload:byte(1) * 256 + payload:byte(2) or nil
+end
+
+local long = ("x"):rep(70000)
+local cases = {
+  -- messages
+  { "an empty text", text(""), { { 1, "" } } },
+  { "125 bytes", text(("a"):rep(125)), { { 1, ("a"):rep(125) } } },
+  { "126 bytes", text(("a"):rep(126)), { { 1, ("a"):rep(126) } } },
+  { "65535 bytes", frame(2, long:sub(1, 65535)), { { 2, long:sub(1, 65535) } } },
+  { "65536 bytes", frame(2, long:sub(1, 65536)), { { 2, long:sub(1, 65536) } } },
+  { "any byte in binary", frame(2, "\0\255\128"), { { 2, "\0\255\128" } } },
+  { "two messages in one piece", text("a") .. text("b"), { { 1, "a" }, { 1, "b" } } },
+  -- pings
+  { "a ping", frame(9, "hi"), { { 10, "hi" } } },
+  { "an empty ping", frame(9), { { 10, "" } } },
+  { "a ping of 125 bytes", frame(9, ("p"):rep(125)), { { 10, ("p"):rep(125) } } },
+  { "a pong nobody asked for", frame(10, "x") .. text("a"), { { 1, "a" } } },
+  -- fragments
+  { "fragments", text("a", { fin = false }) .. frame(0, "b", { fin = false }) .. frame(0, "c"),
+    { { 1, "abc" } } },
+  { "empty fragments", text("", { fin = false }) .. frame(0, "", { fin = false }) .. frame(0, ""),
+    { { 1, "" } } },
+  { "a ping between fragments", text("a", { fin = false }) .. frame(9, "p") .. frame(0, "b"),
+    { { 10, "p" }, { 1, "ab" } } },
+  { "a pong between fragments", text("a", { fin = false }) .. frame(10, "p") .. frame(0, "b"),
+    { { 1, "ab" } } },
+  { "a character in two fragments", text("\195", { fin = false }) .. frame(0, "\188"),
+    { { 1, "ü" } } },
+  -- closing
+  { "a close without code", frame(8), {}, nil },
+  { "a close while a message is unfinished", text("a", { fin = false }) .. close(1000), {}, 1000 },
+  { "nothing after a close", close(1000) .. text("late"), {}, 1000 },
+  { "a reason of 123 bytes", close(1000, ("r"):rep(123)), {}, 1000 },
+  -- violations
+  { "an unmasked frame", text("a", { mask = false }), {}, 1002 },
+  { "an unmasked close", frame(8, "", { mask = false }), {}, 1002 },
+  { "reserved bit 1", text("a", { rsv = 4 }), {}, 1002 },
+  { "reserved bit 2", text("a", { rsv = 2 }), {}, 1002 },
+  { "reserved bit 3 of a ping", frame(9, "a", { rsv = 1 }), {}, 1002 },
+  { "a fragmented ping", frame(9, "a", { fin = false }), {}, 1002 },
+  { "a fragmented close", frame(8, "", { fin = false }), {}, 1002 },
+  { "a ping of 126 bytes", frame(9, ("p"):rep(126)), {}, 1002 },
+  { "a close of 126 bytes", frame(8, "\3\232" .. ("p"):rep(124)), {}, 1002 },
+  { "a length in two bytes that fits one", text("a", { long = "\0\1" }), {}, 1002 },
+  { "a length in eight bytes that fits two", text("a", { long = "\0\0\0\0\0\0\0\1" }), {}, 1002 },
+  { "a length of 2^63", text("a", { long = "\128\0\0\0\0\0\0\0" }), {}, 1002 },
+  { "a continuation of nothing", frame(0, "a"), {}, 1002 },
+  { "a message inside a message", text("a", { fin = false }) .. text("b"), {}, 1002 },
+  { "what was complete before a violation", text("a") .. frame(0, "b"), { { 1, "a" } }, 1002 },
+  { "a close of one byte", frame(8, "\3"), {}, 1002 },
+  { "a reason that is not UTF-8", close(1000, "\255"), {}, 1007 },
+  { "half a character as reason", close(1000, "\195"), {}, 1007 },
+  { "text that is not UTF-8", text("a\255b"), {}, 1007 },
+  { "half a character at the end", text("a\195"), {}, 1007 },
+  { "an overlong form", text("\192\175"), {}, 1007 },
+  { "a surrogate", text("\237\160\128"), {}, 1007 },
+  { "too large a character", text("\244\144\128\128"), {}, 1007 },
+  { "bad text in a second fragment", text("a", { fin = false }) .. frame(0, "\128"), {}, 1007 },
+  { "bad text before its end", text("\255", { fin = false }), {}, 1007 },
+  -- limits
+  { "a message of the limit", frame(2, ("m"):rep(100000)), { { 2, ("m"):rep(100000) } } },
+  { "a message over the limit", frame(2, ("m"):rep(100001)), {}, 1009 },
+  { "a huge length", frame(2, "m", { long = "\127\255\255\255\255\255\255\255" }), {}, 1009 },
+  { "fragments over the limit",
+    frame(2, ("m"):rep(60000), { fin = false }) .. frame(0, ("m"):rep(40001)), {}, 1009 },
+}
+for opcode = 3, 15 do
+  if opcode < 8 or opcode > 10 then
+    cases[#cases + 1] = { "opcode " .. opcode, frame(opcode, "a"), {}, 1002 }
+  end
+end
+for _, code in ipairs({ 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000,
+  3999, 4000, 4999 }) do
+  cases[#cases + 1] = { "close code " .. code, close(code, "why"), {}, code }
+end
+for _, code in ipairs({ 0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535 }) do
+  cases[#cases + 1] = { "close code " .. code, close(code), {}, 1002 }
+end
+
+-- Sends the bytes in those pieces and compares what comes back with the case.
+local function try(keep, port, case, pieces)
+  local conn = raw(keep, port)
+  for _, piece in ipairs(pieces) do
+    conn:write(piece)
+    if #pieces > 1 then
+      grun.idle()
+    end
+  end
+  for _, expected in ipairs(case[3]) do
+    local opcode, payload = read_frame(conn)
+    assert.equal(expected[1], opcode)
+    assert.is_true(net.same(expected[2], payload))
+  end
+  if case[4] or case[1]:find("without code") then
+    local opcode, payload = read_frame(conn)
+    assert.equal(8, opcode)
+    assert.equal(case[4], code_of(payload))
+    conn:shutdown("w")
+    assert.is_nil(conn:read(1))
+  else
+    conn:write(close(1000))
+    assert.same({ 8, "\3\232" }, { read_frame(conn) })
+    assert.is_nil(conn:read(1))
+  end
+  conn:close()
+end
+
+describe("a server answers", function()
+  for _, case in ipairs(cases) do
+    test(case[1] .. (case[4] and " with " .. case[4] or ""), function(keep)
+      local port, ends = echo(keep, { max_message = 100000, close_timeout = 5 })
+      try(keep, port, case, { case[2] })
+      eventually(function() return #ends == 1 end)
+      local codes = { [1002] = "protocol", [1007] = "protocol", [1009] = "too_large" }
+      local valid = case[1] == "close code " .. tostring(case[4])
+      assert.equal(not valid and codes[case[4]] or "closed", ends[1][2])
+    end)
+  end
+
+  test("short ones the same when they come byte by byte", function(keep)
+    local port = echo(keep, { max_message = 100000, close_timeout = 5 })
+    for _, case in ipairs(cases) do
+      if #case[2] < 50 then
+        local bytes = {}
+        for i = 1, #case[2] do
+          bytes[i] = case[2]:sub(i, i)
+        end
+        try(keep, port, case, bytes)
+      end
+    end
+  end)
+
+  test("a long one the same when it is split anywhere", function(keep)
+    local bytes = text(("ü"):rep(100), { fin = false }) .. frame(9, "p") .. frame(0, "end")
+    local port = echo(keep)
+    for i = 1, #bytes - 1 do
+      try(keep, port, { "", bytes, { { 10, "p" }, { 1, ("ü"):rep(100) .. "end" } } },
+        { bytes:sub(1, i), bytes:sub(i + 1) })
+    end
+  end)
+end)
+
+describe("a client refuses", function()
+  -- A server that answers the request with `answer(key)` and then sends bytes.
+  local function fake(keep, answer, bytes)
+    local listener = keep(assert(grun.listen("tcp://127.0.0.1:0")))
+    local seen = {}
+    helper.spawn(function()
+      local conn = keep(assert(listener:accept()))
+      local key
+      for line in conn:lines() do
+        line = line:gsub("\r", "")
+        seen[#seen + 1] = line
+        key = key or line:match("^Sec%-WebSocket%-Key: (.*)$")
+        if line == "" then
+          break
+        end
+      end
+      conn:write(answer(key), bytes or "")
+      conn:settimeout(5)
+      seen.rest = conn:read("a")
+      conn:close()
+    end)
+    return tonumber(listener:address():match("%d+$")), seen
+  end
+
+  local function accept_of(key)
+    local out = helper.tmpname()
+    os.execute(("printf %%s %s258EAFA5-E914-47DA-95CA-C5AB0DC85B11 | openssl sha1 -binary | " ..
+      "openssl base64 >%s"):format(key, out))
+    return (helper.contents(out):gsub("\n", ""))
+  end
+
+  local function good(more)
+    return function(key)
+      return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" ..
+        "Sec-WebSocket-Accept: " .. accept_of(key) .. "\r\n" .. (more or "") .. "\r\n"
+    end
+  end
+
+  local answers = {
+    { "another status", function() return "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n" end,
+      "the server answered 403", 403 },
+    { "a wrong key", function() return (good()("x")) end, "the server's handshake is wrong" },
+    { "no upgrade", function(key)
+      return "HTTP/1.1 101 X\r\nSec-WebSocket-Accept: " .. accept_of(key) .. "\r\n\r\n"
+    end, "the server's handshake is wrong" },
+    { "an extension", good("Sec-WebSocket-Extensions: permessage-deflate\r\n"),
+      "the server uses an extension that was not asked for" },
+    { "a strange subprotocol", good("Sec-WebSocket-Protocol: z\r\n"),
+      "the server uses a protocol that was not asked for" },
+    { "what is not HTTP", function() return "\1\2\3" end, "not HTTP" },
+  }
+  for _, case in ipairs(answers) do
+    test(case[1], function(keep)
+      local port = fake(keep, case[2])
+      local ws, message, code, status = grun.http.websocket(url(port), { protocols = { "a" } })
+      assert.same({ nil, case[3], "protocol", case[4] }, { ws, message, code, status })
+    end)
+  end
+
+  test("a connection that ends in the handshake", function(keep)
+    local listener = keep(assert(grun.listen("tcp://127.0.0.1:0")))
+    helper.spawn(function() listener:accept():close() end)
+    local ws, message = grun.http.websocket("ws" .. listener:address():sub(4))
+    assert.is_nil(ws)
+    assert.is_string(message)
+  end)
+
+  test("to wait longer than its timeout", function(keep)
+    local listener = keep(assert(grun.listen("tcp://127.0.0.1:0")))
+    local address = "ws" .. listener:address():sub(4)
+    assert.same({ nil, "timeout", "timeout" },
+      { grun.http.websocket(address, { timeout = 0.05 }) })
+  end)
+
+  local frames = {
+    { "masked frames", frame(1, "a"), 1002 },
+    { "reserved bits", frame(1, "a", { mask = false, rsv = 4 }), 1002 },
+    { "text that is not UTF-8", frame(1, "\255", { mask = false }), 1007 },
+    { "too large a message", frame(2, ("x"):rep(1001), { mask = false }), 1009 },
+  }
+  for _, case in ipairs(frames) do
+    test(case[1], function(keep)
+      local port, seen = fake(keep, good(), case[2])
+      local ws = keep(assert(grun.http.websocket(url(port), { max_message = 1000 })))
+      local message, problem, code = ws:recv()
+      assert.is_nil(message)
+      assert.equal(case[3] == 1009 and "too_large" or "protocol", code)
+      assert.equal(case[3], ws.close_code)
+      assert.equal(problem, ws.close_reason)
+      eventually(function() return seen.rest end)
+      local mask = seen.rest:sub(3, 6)
+      assert.equal(0x88, seen.rest:byte(1))
+      assert.equal(case[3], code_of(masked(seen.rest:sub(7, 8), mask)))
+    end)
+  end
+
+  test("nothing that is right, and says what it was told to", function(keep)
+    local port, seen = fake(keep, function(key)
+      return "HTTP/1.1 103 Early Hints\r\n\r\n" .. good("Sec-WebSocket-Protocol: b\r\n")(key)
+    end, frame(1, "hi", { mask = false }))
+    local ws = keep(assert(grun.http.websocket(url(port, "/a?b=c#d"), { protocols = { "a", "b" },
+      headers = { ["X-Name"] = "value" }, origin = "https://me.test", close_timeout = 0.05 })))
+    assert.equal("b", ws.protocol)
+    assert.same({ "hi", "text" }, { ws:recv() })
+    local head = table.concat(seen, "\n")
+    assert.matches("^GET /a%?b=c HTTP/1.1\nHost: 127%.0%.0%.1:" .. port .. "\n", head)
+    assert.matches("\nX%-Name: value\n", head)
+    assert.matches("\nOrigin: https://me.test\n", head)
+    assert.matches("\nSec%-WebSocket%-Protocol: a, b\n", head)
+    assert.matches("\nSec%-WebSocket%-Version: 13\n", head)
+  end)
+
+  it("bad arguments", function()
+    local bad = {
+      { 5, nil, "websocket: URL expected, got number" },
+      { "http://x", nil, 'websocket: URL beginning with ws:// or wss:// expected, got "http://x"' },
+      { "ws:///x", nil, 'websocket: bad URL "ws:///x"' },
+      { "ws://u@h/", nil, 'websocket: bad URL "ws://u@h/"' },
+      { "ws://x", { timeout = "1" }, "websocket: option 'timeout': number expected, got string" },
+      { "ws://x", { headers = 1 }, "websocket: option 'headers': table expected, got number" },
+    }
+    for _, case in ipairs(bad) do
+      local ok, err = pcall(function() local _ = grun.http.websocket(case[1], case[2]) end)
+      assert.is_false(ok)
+      assert.equal(case[3], (err:gsub("^[^:]*websocket_spec.lua:%d+: ", "")))
+    end
+    assert.has_error(function() return grun.http.websocket("ws://x", { nonsense = 1 }) end)
+  end)
+
+  test("to send broken headers", function(keep)
+    local port = echo(keep)
+    local ws, _, code = grun.http.websocket(url(port), { headers = { X = "a\r\nB: c" } })
+    assert.is_nil(ws)
+    assert.equal("protocol", code)
+  end)
+end)
+
+-- ---- Both ends ours ----
+
+-- A pair: the client's and the server's. The handler waits until the test is over.
+local function pair(keep, opts, client_opts)
+  local there, over = nil, grun.event()
+  local port, server = serve(keep, function(req)
+    there = assert(req:websocket(opts))
+    over:wait()
+  end)
+  local here = dial(keep, port, client_opts)
+  keep({ close = function() over:set() end })
+  eventually(function() return there end)
+  return here, there, server
+end
+
+describe("a websocket", function()
+  test("carries messages of all sizes both ways", function(keep)
+    local ws = dial(keep, (echo(keep, { max_message = 10 ^ 8 })), { max_message = 10 ^ 8 })
+    for _, n in ipairs({ 0, 1, 125, 126, 4095, 4096, 65535, 65536, 1000003, 20000000 }) do
+      local data = net.noise(n)
+      local sender = helper.spawn(function() assert(ws:send(data, "binary")) end)
+      local back, kind = ws:recv(60)
+      assert.is_true(net.same(data, back))
+      assert.equal("binary", kind)
+      sender:join()
+    end
+    assert.is_true(ws:send("grüße"))
+    assert.same({ "grüße", "text" }, { ws:recv() })
+    assert.is_true(ws:close())
+  end)
+
+  test("is an iterator that ends with it", function(keep)
+    local here, there = pair(keep)
+    local got = {}
+    local reader = helper.spawn(function()
+      for message, kind in there do
+        got[#got + 1] = message .. kind
+      end
+    end)
+    here:send("a")
+    here:send("b", "binary")
+    assert.is_true(here:close())
+    reader:join()
+    assert.same({ "atext", "bbinary" }, got)
+  end)
+
+  test("never mixes messages of several threads", function(keep)
+    local here, there = pair(keep)
+    local n, per = 8, 20
+    for i = 1, n do
+      helper.spawn(function()
+        for j = 1, per do
+          assert(here:send((string.char(64 + i)):rep(1000 * j), "binary"))
+        end
+      end)
+    end
+    local next_size = {}
+    for _ = 1, n * per do
+      local message = assert(there:recv(20))
+      local c = message:sub(1, 1)
+      next_size[c] = (next_size[c] or 0) + 1000
+      assert.is_true(net.same(c:rep(next_size[c]), message))
+    end
+  end)
+
+  test("has one receiver at a time", function(keep)
+    local here, there = pair(keep)
+    local first = net.parked(function() return here:recv() end)
+    local message, _, code = here:recv()
+    assert.same({ nil, "busy" }, { message, code })
+    there:send("x")
+    assert.equal("x", (first:get()))
+  end)
+
+  test("goes on after a timeout and a cancel of its receiver", function(keep)
+    local here, there = pair(keep)
+    assert.same({ nil, "timeout", "timeout" }, { here:recv(0) })
+    assert.same({ nil, "timeout", "timeout" }, { here:recv(0.01) })
+    local t = net.parked(function() return here:recv() end)
+    t:cancel()
+    t:join()
+    there:send("still")
+    assert.equal("still", (here:recv()))
+    assert.is_nil((grun.timeout(0.01, function() return here:recv() end)))
+    there:send("there")
+    assert.equal("there", (here:recv()))
+  end)
+
+  test("keeps half a message over a timeout", function(keep)
+    local there
+    local over = grun.event()
+    local port = serve(keep, function(req)
+      there = assert(req:websocket())
+      over:wait()
+    end)
+    keep({ close = function() over:set() end })
+    local conn = raw(keep, port)
+    local bytes = text("ab", { fin = false }) .. frame(0, "cd")
+    for i = 1, #bytes - 1 do
+      conn:write(bytes:sub(i, i))
+      assert.equal("timeout", select(3, there:recv(0.001)))
+    end
+    conn:write(bytes:sub(-1))
+    assert.equal("abcd", (there:recv()))
+  end)
+
+  test("waits with sending while the peer does not read, and ends when that takes too long",
+    function(keep)
+      local here, there = pair(keep, nil, { write_timeout = 0.2, max_message = 2 ^ 30 })
+      local results
+      for _ = 1, 100 do
+        results = { here:send(("x"):rep(500000), "binary") }
+        if not results[1] then
+          break
+        end
+      end
+      assert.same({ nil, "timeout", "timeout" }, results)
+      assert.is_true(here:closed())
+      assert.equal(1006, here.close_code)
+      assert.same({ nil, "closed", "closed" }, { here:send("x") })
+      assert.same({ nil, "closed", "closed" }, { here:recv() })
+      repeat
+        results = { there:recv(5) }
+      until not results[1]
+      assert.same({ nil, "closed", "closed" }, results)
+      assert.equal(1006, there.close_code)
+    end)
+
+  test("ends when a sender is cancelled in the middle of a message", function(keep)
+    local here = pair(keep)
+    local t = net.parked(function() return here:send(("x"):rep(50000000), "binary") end)
+    t:cancel()
+    t:join()
+    assert.is_true(here:closed())
+    assert.equal(1006, here.close_code)
+  end)
+
+  test("stays whole when a sender is cancelled while another one sends", function(keep)
+    local here, there = pair(keep, { max_message = 10 ^ 8 })
+    local first = net.parked(function() return here:send(("x"):rep(20000000), "binary") end)
+    local second = net.parked(function() return here:send("never") end)
+    second:cancel()
+    second:join()
+    assert.equal(20000000, #there:recv(30))
+    assert.is_true((first:get()))
+    here:send("after")
+    assert.equal("after", (there:recv()))
+  end)
+
+  test("answers pings and takes pongs while it receives", function(keep)
+    local here, there = pair(keep)
+    assert.is_true(here:ping("one"))
+    assert.is_true(here:ping())
+    assert.equal("timeout", select(3, there:recv(0.05)))
+    assert.equal("timeout", select(3, here:recv(0.05)))
+    here:send("x")
+    assert.equal("x", (there:recv()))
+  end)
+
+  test("raises for wrong arguments", function(keep)
+    local here = pair(keep)
+    helper.misuse(function() here:send("\255") end,
+      "bad argument #1 to 'send' (text must be UTF-8; other data is \"binary\")")
+    helper.misuse(function() here:send("x", "blob") end,
+      "bad argument #2 to 'send' (invalid option 'blob')")
+    helper.misuse(function() here:ping(("x"):rep(126)) end,
+      "bad argument #1 to 'ping' (at most 125 bytes)")
+    for _, code in ipairs({ 0, 999, 1005, 1006, 1015, 2999, 5000, 1000.5, 70000 }) do
+      helper.misuse(function() here:close(code) end,
+        "bad argument #1 to 'close' (no code for a close frame)")
+    end
+    helper.misuse(function() here:close(1000, ("x"):rep(124)) end,
+      "bad argument #2 to 'close' (at most 123 bytes)")
+    helper.misuse(function() here:close(1000, "\255") end,
+      "bad argument #2 to 'close' (must be UTF-8)")
+    helper.misuse(function() here:recv(-1) end,
+      "bad argument #1 to 'recv' (timeout must be a number of seconds, 0 or more)")
+    helper.misuse(function() here.send("x", "y") end,
+      "bad argument #1 to 'send' (websocket expected, got string)")
+    assert.is_nil(here.nothing)
+    assert.is_nil(here.close_code)
+    assert.matches("^websocket client %(fd %d+%)$", tostring(here))
+    assert.is_false(here:closed())
+  end)
+
+  test("shows a silent peer by pings", function(keep)
+    local port, ends = echo(keep, { ping_interval = 0.05, ping_timeout = 0.1 })
+    local conn = raw(keep, port)
+    assert.same({ 9, "" }, { read_frame(conn) })
+    eventually(function() return #ends == 1 end)
+    assert.same({ "closed", "closed", 1006, "" }, ends[1])
+    assert.is_nil(conn:read(1))
+  end)
+
+  test("keeps a peer that answers pings", function(keep)
+    local port, ends = echo(keep, { ping_interval = 0.02, ping_timeout = 0.5 })
+    local ws = dial(keep, port)
+    assert.equal("timeout", select(3, ws:recv(0.3)))
+    assert.equal(0, #ends)
+    ws:send("x")
+    assert.equal("x", (ws:recv()))
+  end)
+
+  test("has no pings when they are switched off", function(keep)
+    local conn = raw(keep, (echo(keep, { ping_interval = false })))
+    conn:settimeout(0.1)
+    assert.equal("timeout", select(3, conn:read(1)))
+  end)
+end)
+
+describe("closing", function()
+  test("by the client tells the server code and reason", function(keep)
+    local here, there = pair(keep)
+    local reader = helper.spawn(function() return there:recv() end)
+    assert.is_true(here:close(4001, "grüße"))
+    assert.same({ nil, "closed", "closed" }, { reader:get() })
+    assert.same({ 4001, "grüße" }, { there.close_code, there.close_reason })
+    assert.equal(4001, here.close_code)
+    assert.is_true(here:closed() and there:closed())
+    assert.is_true(here:close())
+    assert.is_true(there:close())
+    assert.equal("websocket closed (4001)", tostring(there))
+    for _, ws in ipairs({ here, there }) do
+      assert.same({ nil, "closed", "closed" }, { ws:send("x") })
+      assert.same({ nil, "closed", "closed" }, { ws:ping("x") })
+      assert.same({ nil, "closed", "closed" }, { ws:recv() })
+    end
+  end)
+
+  test("by the server drops what still comes", function(keep)
+    local here, there = pair(keep)
+    here:send("unread")
+    local closer = net.parked(function() return there:close(1001) end)
+    here:send("late")
+    assert.same({ nil, "closed", "closed" }, { here:recv() })
+    assert.is_true((closer:get()))
+    assert.equal(1001, here.close_code)
+  end)
+
+  test("is the last that is sent", function(keep)
+    local there
+    local port = serve(keep, function(req)
+      there = assert(req:websocket())
+      there:close(4000)
+    end)
+    local conn = raw(keep, port)
+    eventually(function() return there end)
+    assert.same({ nil, "closed", "closed" }, { there:send("late") })
+    assert.same({ nil, "closed", "closed" }, { there:ping() })
+    conn:write(frame(9, "no answer"), close(4000))
+    assert.same({ 8, "\15\160" }, { read_frame(conn) })
+    assert.is_nil(conn:read(1))
+  end)
+
+  test("by both at once works", function(keep)
+    local here, there = pair(keep)
+    local closer = helper.spawn(function() return there:close(4001) end)
+    assert.is_true(here:close(4002))
+    assert.is_true((closer:get()))
+  end)
+
+  test("while another thread receives ends that one", function(keep)
+    local here, there = pair(keep)
+    local reader = net.parked(function() return here:recv() end)
+    local echoer = helper.spawn(function() return there:recv() end)
+    assert.is_true(here:close())
+    assert.same({ nil, "closed", "closed" }, { reader:get() })
+    echoer:join()
+  end)
+
+  test("goes on when the thread that receives leaves", function(keep)
+    local here, there = pair(keep)
+    local reader = net.parked(function() return here:recv() end)
+    local closer = net.parked(function() return here:close() end)
+    reader:cancel()
+    reader:join()
+    there:recv()
+    assert.is_true((closer:get()))
+  end)
+
+  test("takes no longer than close_timeout", function(keep)
+    local here = pair(keep, nil, { close_timeout = 0.05 })
+    assert.same({ nil, "timeout", "timeout" }, { here:close() })
+    assert.is_true(here:closed())
+    assert.equal(1006, here.close_code)
+    assert.same({ nil, "closed", "closed" }, { here:close() })
+  end)
+
+  test("happens also in a cancelled thread", function(keep)
+    local here = pair(keep)
+    local t = net.parked(function() return here:close() end)
+    t:cancel()
+    t:join()
+    assert.is_true(here:closed())
+  end)
+
+  test("reports a peer that vanished as 1006", function(keep)
+    local port, ends = echo(keep)
+    local conn = raw(keep, port)
+    conn:write(text("half", { len = 10 }))
+    conn:close()
+    eventually(function() return #ends == 1 end)
+    assert.same({ "closed", "closed", 1006, "" }, ends[1])
+  end)
+
+  test("reports a reset as 1006", function(keep)
+    local port, ends = echo(keep)
+    local conn = raw(keep, port)
+    conn:setoption("linger", 0)
+    conn:close()
+    eventually(function() return #ends == 1 end)
+    assert.same({ "closed", "closed", 1006, "" }, ends[1])
+  end)
+
+  test("comes with code 1000 when the handler returns, 1011 when it fails", function(keep)
+    local port = serve(keep, function(req)
+      local ws = assert(req:websocket())
+      assert(ws:recv() ~= "fail", "as wished")
+    end)
+    local ws = dial(keep, port)
+    ws:send("return")
+    ws:recv()
+    assert.equal(1000, ws.close_code)
+    local ws2 = dial(keep, port)
+    local io_stderr = helper.reports(function()
+      ws2:send("fail")
+      ws2:recv()
+    end)
+    assert.equal(1011, ws2.close_code)
+    assert.is_table(io_stderr)
+  end)
+
+  test("may be the last thing a handler does", function(keep)
+    local port, server = serve(keep, function(req)
+      return assert(req:websocket()):close(4000)
+    end)
+    local ws = dial(keep, port)
+    ws:recv()
+    assert.equal(4000, ws.close_code)
+    eventually(function() return server:stats().active == 0 end)
+    assert.equal(0, server:stats().errors)
+  end)
+
+  test("comes with code 1001 when the server stops", function(keep)
+    local port, ends, server = echo(keep)
+    local ws = dial(keep, port)
+    ws:send("x")
+    ws:recv()
+    local stopper = helper.spawn(function() return server:stop(5) end)
+    assert.same({ nil, "closed", "closed" }, { ws:recv() })
+    assert.equal(1001, ws.close_code)
+    stopper:join()
+    assert.equal(1001, ends[1][3])
+  end)
+
+  test("reads what a peer that broke the rules still sends", function(keep)
+    local port = echo(keep, { close_timeout = 5 })
+    local conn = raw(keep, port)
+    conn:write(frame(3, "a"))
+    grun.sleep(0.05)
+    conn:write(("z"):rep(1000))
+    grun.sleep(0.05)
+    local opcode, payload = read_frame(conn)
+    assert.same({ 8, 1002 }, { opcode, code_of(payload) })
+  end)
+end)
+
+describe("many websockets", function()
+  test("hear a broadcast", function(keep)
+    local members, n = {}, 100
+    local port = serve(keep, function(req)
+      local ws = assert(req:websocket())
+      members[#members + 1] = ws
+      while ws:recv() do
+        ws:ping()
+      end
+    end)
+    local clients = {}
+    for i = 1, n do
+      clients[i] = dial(keep, port)
+    end
+    eventually(function() return #members == n end)
+    for _, ws in ipairs(members) do
+      assert(ws:send("to all"))
+    end
+    for _, ws in ipairs(clients) do
+      assert.equal("to all", (ws:recv(10)))
+    end
+    for _, ws in ipairs(clients) do
+      assert.is_true(ws:close())
+    end
+  end)
+
+  test("leave nothing behind", function(keep)
+    local port = echo(keep)
+    local function round()
+      local ws = dial(keep, port)
+      ws:send(("x"):rep(10000))
+      ws:recv()
+      ws:close()
+    end
+    local function count()
+      collectgarbage()
+      collectgarbage()
+      return collectgarbage("count")
+    end
+    keep = function(ws) return ws end
+    for _ = 1, 50 do round() end
+    local before = count()
+    for _ = 1, 300 do round() end
+    assert.is_true(count() < before + 100, ("%d KiB more"):format(count() - before))
+  end)
+
+  test("that are collected close their connections", function(keep)
+    local port, ends = echo(keep)
+    assert(grun.http.websocket(url(port)))
+    eventually(function()
+      collectgarbage()
+      return #ends == 1
+    end)
+    assert.equal(1006, ends[1][3])
+  end)
+end)
+
+describe("over TLS", function()
+  test("it is the same", function(keep)
+    local server = assert(grun.server("https://127.0.0.1:0", function(req)
+      local ws = assert(req:websocket())
+      for message, kind in ws do
+        ws:send(message, kind)
+      end
+    end, { tls = tls.server("good") }))
+    keep({ close = function() server:stop(0) end })
+    local address = "wss" .. server:address():sub(6) .. "/x"
+    local ws = keep(assert(grun.http.websocket(address, tls.client())))
+    for _, n in ipairs({ 0, 10, 100000 }) do
+      ws:send(net.noise(n), "binary")
+      assert.is_true(net.same(net.noise(n), (ws:recv(10))))
+    end
+    assert.is_true(ws:close(1000, "bye"))
+    local refused, _, code = grun.http.websocket(address)
+    assert.same({ nil, "tls_verify" }, { refused, code })
+  end)
+end)
+
+-- ---- Foreign peers ----
+
+local PYTHON = "/usr/bin/python3"
+local has_python = os.execute(PYTHON .. " -c 'import websockets' 2>/dev/null") == 0
+local foreign = has_python and test or function(name)
+  it(name, function() pending("python3-websockets is not installed") end)
+end
+
+describe("with python3-websockets", function()
+  foreign("our server gets on with its client", function(keep)
+    local port = serve(keep, function(req)
+      local ws = assert(req:websocket({ protocols = { "echo" } }))
+      for message, kind in ws do
+        local code = kind == "text" and message:match("^close (%d+)$")
+        if code then
+          return ws:close(tonumber(code), "as wished")
+        end
+        ws:send(message, kind)
+      end
+    end)
+    local child = assert(grun.process.spawn({ PYTHON, "spec/websocket_peer.py", "client", url(port),
+      stdout = "pipe" }))
+    local out = child.stdout:read("a")
+    assert.equal(0, child:wait(20))
+    child.stdout:close()
+    assert.equal("protocol echo\nsame\nsame\nsame\nsame\nsame\nin three pieces\npong\n" ..
+      "closed 4321 as wished\n", out)
+  end)
+
+  foreign("our client gets on with its server", function(keep)
+    local child = assert(grun.process.spawn({ PYTHON, "spec/websocket_peer.py", "server",
+      stdin = "pipe", stdout = "pipe" }))
+    local port = assert(child.stdout:read("l"))
+    local ws = dial(keep, port, { protocols = { "echo" }, ping_interval = 0.05 })
+    assert.equal("echo", ws.protocol)
+    for _, data in ipairs({ "", "grüße", ("x"):rep(300000) }) do
+      assert(ws:send(data))
+      assert.is_true(net.same(data, (assert(ws:recv(10)))))
+    end
+    assert.equal("timeout", select(3, ws:recv(0.2)))
+    assert(ws:send("\0\255", "binary"))
+    assert.same({ "\0\255", "binary" }, { ws:recv(10) })
+    assert.is_true(ws:close(4000, "done"))
+    assert.equal(4000, ws.close_code)
+    child.stdin:close()
+    child.stdout:close()
+    assert.equal(0, child:wait(20))
+  end)
+end)
