@@ -53,7 +53,6 @@ local later = {
   resolve = "grun.dns",
   dns = "grun.dns",
   server = "grun.server",
-  http = "grun.http",
   servers = "grun.server",
   http = "grun.http",
   process = "grun.process",

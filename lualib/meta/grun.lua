@@ -277,7 +277,6 @@ grun.wait_readable = require("grun.core.net").wait_readable
 grun.wait_writable = require("grun.core.net").wait_writable
 grun.resolve = require("grun.core.dns").resolve
 grun.dns = require("grun.dns")
-grun.http = require("grun.http")
 grun.server = require("grun.server").server
 grun.servers = require("grun.server").servers
 grun.process = require("grun.process").process

@@ -78,9 +78,9 @@ function req:form(opts) end
 function req:multipart(opts) end
 
 --- In a handler of an HTTP server: makes the request's connection a WebSocket. It lives until the
---- handler returns, which closes it with code 1000 (1011 after an error); stopping the server closes
---- it with 1001. A request for something else, or from a page of a foreign origin, is answered here
---- with 400, 403 or 426. Returns nil, message, code then. Parks.
+--- handler returns, which closes it with code 1000 (1011 after an error); stopping the server
+--- closes it with 1001. A request for something else, or from a page of a foreign origin, is
+--- answered here with 400, 403 or 426. Returns nil, message, code then. Parks.
 ---@param opts? grun.http.websocket.accept_options
 ---@return grun.http.websocket|nil, string?, string?
 ---@async

@@ -28,11 +28,11 @@ local M = {}
 
 --- Connects to "tcp://host:port", "tls://host:port", "host:port", "unix:/path" or "unix:@name"; or
 --- takes over a connected stream socket, "fd:3", from now on ours to close (of the options only
---- nodelay and keepalive count). With "tls:" the certificate is verified and the timeout covers the
---- handshake too. The addresses of a name, IPv6 and IPv4 in turn, are tried 250 ms apart, or as soon
---- as the one before has failed; the first that answers wins. Returns nil, message, code on failure:
---- the first address's, or "timeout"; "tls_verify" for a certificate, "tls" for what else goes wrong
---- with TLS. Parks.
+--- nodelay and keepalive count). With "tls:" the certificate is verified and the timeout covers
+--- the handshake too. The addresses of a name, IPv6 and IPv4 in turn, are tried 250 ms apart, or
+--- as soon as the one before has failed; the first that answers wins. Returns nil, message, code
+--- on failure: the first address's, or "timeout"; "tls_verify" for a certificate, "tls" for what
+--- else goes wrong with TLS. Parks.
 ---@param address string
 ---@param opts? grun.connect.options
 ---@return grun.conn|nil, string?, string?
@@ -42,8 +42,8 @@ function M.connect(address, opts) end
 --- Listens. Clients of "tls:" addresses are accepted before their handshake, which happens in the
 --- connection's first read or write. Port 0 is any free one, no host ("tcp://:80") all interfaces.
 --- A unix path that nobody listens on any more is replaced. "fd:3" takes over a listening socket,
---- such as one of systemd's; of the options only nodelay, keepalive and fastopen count then. Returns
---- nil, message, code on failure.
+--- such as one of systemd's; of the options only nodelay, keepalive and fastopen count then.
+--- Returns nil, message, code on failure.
 ---@param address string
 ---@param opts? grun.listen.options
 ---@return grun.listener|nil, string?, string?
