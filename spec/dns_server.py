@@ -58,11 +58,12 @@ class Question:
 
 class Server:
     def __init__(self, address="127.0.0.1", port=0):
+        # TCP first: a port that is free for UDP is often still taken by a TCP connection that has ended.
+        self.tcp = socket.create_server((address, port))
+        self.address = self.tcp.getsockname()
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind((address, port))
+        self.udp.bind(self.address)
         self.udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        self.address = self.udp.getsockname()
-        self.tcp = socket.create_server(self.address)
         self.log, self.seen, self.counter = [], {}, 0
         self.lock = threading.Lock()
 
