@@ -697,13 +697,18 @@ describe("the example dns_cache with Redis", function()
     for i = 1, 200 do
       list[i] = question(("ok%d.ok.test"):format(i % 20))
     end
-    for _ = 1, 2 do
-      for _, reply in pairs(server:exchange(list)) do
-        assert.equal("192.0.2.1", addresses(reply))
+    local function ask()
+      for i, reply in ipairs(server:exchange(list)) do
+        assert.equal("192.0.2.1", addresses(reply), i)
       end
+      return server:counters()
     end
+    local first = ask()
+    -- Two may miss the same, and the second hear of that when the first is done.
+    assert.is_true(first.sent < 100, first.sent)
+    local second = ask()
+    assert.same({ first.sent, first.hits + 200, 0 }, { second.sent, second.hits, second.failed })
     assert.equal("", server.child:err())
-    assert.is_true(server:counters().sent <= 20)
   end)
 
   case("asks upstreams while Redis is away", function(keep, address)

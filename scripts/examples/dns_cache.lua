@@ -307,11 +307,11 @@ local function fetch(key, query, old)
   flight = { done = grun.event() }
   flights[key] = flight
   local ok, entry = pcall(resolve, query)
-  flights[key] = nil
   flight.entry = ok and entry or failure(old)
-  if now() < flight.entry.expires then
-    cache.put(key, flight.entry)
+  if ok and now() < flight.entry.expires then
+    ok, entry = pcall(cache.put, key, flight.entry)
   end
+  flights[key] = nil -- only now: who misses it in a cache that takes its time joins
   flight.done:set()
   return ok and flight.entry or error(entry, 0)
 end
