@@ -27,7 +27,7 @@ static int block_system(const char *command, const void *caller)
 
 int system(const char *command)
 {
-	int status, rc;
+	int status = 0, rc;
 
 	if (!gr_coop_here(GR_CALL_WAITPID) || command == NULL)
 		return gr_next.system(command);
@@ -132,7 +132,7 @@ FILE *popen(const char *command, const char *mode)
 
 static int await(struct gr_process *process, const void *caller)
 {
-	int status, rc;
+	int status = 0, rc;
 	double since;
 
 	if (gr_process_ended(process, &status)) {

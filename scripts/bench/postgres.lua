@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Starts a PostgreSQL server and runs the example pg_parallel.lua, which prints seconds= and gap_ms=.
--- Prints skipped=1 and why when the server or LuaSQL is missing.
+-- Starts a PostgreSQL server and runs the example pg_parallel.lua, which prints seconds= and
+-- gap_ms=. Prints skipped=1 and why when the server or LuaSQL is missing.
 
 local ok, why = pcall(require, "luasql.postgres")
 local server

@@ -159,7 +159,8 @@ local function new_redis_cache(address)
   end
 
   function cache.get(key)
-    local at, expires, usable, bytes = (call("get", KEY .. key) or ""):match("^(%S+) (%S+) (%S+) (.*)")
+    local value = call("get", KEY .. key) or ""
+    local at, expires, usable, bytes = value:match("^(%S+) (%S+) (%S+) (.*)")
     local entry, ahead = bytes and parse(bytes), clock() - now()
     if entry then
       entry.at, entry.expires, entry.usable = at - ahead, expires - ahead, usable - ahead
