@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Programs that C modules run with system and popen.
+-- Programs that C modules run with system and popen, and signals meanwhile.
 
 local coop = require("spec.coop.helper")
 local grun = require("grun")
@@ -91,5 +91,34 @@ describe("popen", function()
     end)
     assert.equal(1, count.refused)
     grun.sleep(0.5) -- until they have ended
+  end)
+end)
+
+describe("a signal", function()
+  it("runs its handler at once and does not interrupt a call that waits", function()
+    local got
+    local handler = grun.signal("USR1", function()
+      got = grun.now()
+    end)
+    local a, b = c.pair()
+    finally(function()
+      handler:stop()
+      c.close(a)
+      c.close(b)
+    end)
+    local start = grun.now()
+    helper.spawn(function()
+      grun.sleep(0.02)
+      c.system("kill -USR1 $PPID")
+    end)
+    local _, polled = coop.parallel(2, function(i)
+      if i == 1 then
+        return c.sleep(0.15, "nanosleep")
+      end
+      return c.poll({ a, c.POLLIN }, 150)
+    end)
+    assert.same({ 0, 0 }, { polled[1][1], polled[2][1] })
+    assert.is_true(got and got - start < 0.14)
+    assert.is_true(grun.now() - start >= 0.149)
   end)
 end)
