@@ -24,8 +24,8 @@ end
 -- Starts it with these arguments, on any free port or the one given.
 local function start(args, port)
   local words = { EXAMPLE }
-  for _, word in ipairs(args) do
-    if word:find("^127%.") or word:find("^%[") then
+  for i, word in ipairs(args) do
+    if (word:find("^127%.") or word:find("^%[")) and args[i - 1] ~= "--redis" then
       words.address = words.address or table.insert(words, "udp://127.0.0.1:" .. (port or 0)) or true
     end
     words[#words + 1] = word
@@ -646,6 +646,84 @@ describe("the example dns_cache serves TCP clients", function()
   end)
 end)
 
+-- ---- Redis ----
+
+describe("the example dns_cache with Redis", function()
+  local redis, why
+
+  before_each(function()
+    redis, why = require("spec.coop.servers").redis()
+  end)
+  after_each(function()
+    if redis then
+      redis:stop()
+    end
+  end)
+
+  local function case(name, fn)
+    test(name, function(keep)
+      if not redis then
+        return pending(why)
+      end
+      return fn(keep, "127.0.0.1:" .. redis.port)
+    end)
+  end
+
+  case("keeps answers there, also for the next server", function(keep, address)
+    local first = started(keep, "--redis", address, dns.server)
+    local text = first:dig("ttl60.test"):match("ttl60%.test%.[^\n]*10%.0%.%d+%.%d+")
+    for _, name in ipairs({ "types.test MX", "types.test TXT", "nx.test", "nodata.test" }) do
+      first:dig(name)
+    end
+    dns.log()
+    grun.sleep(1.1)
+    local second = started(keep, "--redis", address, "127.0.0.1:1")
+    local again = second:dig("ttl60.test")
+    local ttl = tonumber(again:match("ttl60%.test%.%s+(%d+)"))
+    assert.is_true(ttl and ttl < 60 and ttl > 50, again)
+    assert.equal(text:match("%S+$"), again:match("IN%s+A%s+(%d%S+)"))
+    assert.matches("MX%s+10 mail%.test", second:dig("types.test MX"))
+    assert.matches('TXT%s+"hello" " world"', second:dig("types.test TXT"))
+    assert.matches("status: NXDOMAIN", second:dig("nx.test"))
+    assert.matches("status: NOERROR.*ANSWER: 0,", second:dig("nodata.test"))
+    assert.equal("", dns.asked())
+    assert.equal(5, second:counters().hits)
+    assert.equal("", first.child:err() .. second.child:err())
+  end)
+
+  case("answers many at once", function(keep, address)
+    local server = started(keep, "--redis", address, dns.server)
+    local list = {}
+    for i = 1, 200 do
+      list[i] = question(("ok%d.ok.test"):format(i % 20))
+    end
+    local function ask()
+      for i, reply in ipairs(server:exchange(list)) do
+        assert.equal("192.0.2.1", addresses(reply), i)
+      end
+      return server:counters()
+    end
+    local first = ask()
+    -- Two may miss the same, and the second hear of that when the first is done.
+    assert.is_true(first.sent < 100, first.sent)
+    local second = ask()
+    assert.same({ first.sent, first.hits + 200, 0 }, { second.sent, second.hits, second.failed })
+    assert.equal("", server.child:err())
+  end)
+
+  case("asks upstreams while Redis is away", function(keep, address)
+    local server = started(keep, "--redis", address, dns.server)
+    server:ask("ok.test")
+    redis:stop()
+    redis = nil
+    for _ = 1, 3 do
+      assert.equal("192.0.2.1", addresses(server:ask("ok.test")))
+    end
+    assert.equal(4, server:counters().sent)
+    assert.matches("^redis: [^\n]*\n$", server.child:err())
+  end)
+end)
+
 -- ---- Running it ----
 
 describe("the example dns_cache", function()
@@ -678,7 +756,8 @@ describe("the example dns_cache", function()
   end)
 
   it("says how it is used, and that its port is taken", function()
-    for _, args in ipairs({ {}, { "--stats" }, { "--stats", "x", "udp://127.0.0.1:0" }, { "--no", "1" } }) do
+    for _, args in ipairs({ {}, { "--stats" }, { "--stats", "x", "udp://127.0.0.1:0" }, { "--no", "1" },
+      { "--redis", "x", "udp://127.0.0.1:0" } }) do
       local _, err, status = helper.run_child({ EXAMPLE, unpack(args) })
       assert.matches("^usage: ", err)
       assert.equal(2, status)

@@ -9,7 +9,7 @@ local DIR = "scripts/examples/"
 local LINES = 100
 -- Whole programs, for daily use, with a spec of their own, may be as long as a file of grun's.
 local PROGRAMS = { ["dns_cache.lua"] = "spec/dns_cache_spec.lua" }
-local PROGRAM_LINES = 400
+local PROGRAM_LINES = 480
 local tested = {}
 
 -- The example's path; marks it as tested.
@@ -40,8 +40,8 @@ end
 
 describe("the example", function()
   local scripts = {
-    "alternate", "bounded_map", "cancel_scope", "greenlets", "pool_inside", "producer_consumer",
-    "shell_jobs", "task_class", "turns",
+    "alternate", "bounded_map", "cancel_scope", "greenlets", "luasocket_clients", "pool_inside",
+    "producer_consumer", "shell_jobs", "task_class", "turns",
   }
   for _, name in ipairs(scripts) do
     it(name .. " prints what it promises", function()
@@ -551,6 +551,37 @@ describe("the HTTP example", function()
       local out = curl("-N --max-time 1.6 @/events")
       assert.matches("^data: %d%d:%d%d:%d%d\n\ndata: %d%d:%d%d:%d%d\n\n$", out)
     end)
+  end)
+end)
+
+describe("the database example", function()
+  -- The server of that kind and the example's path; nothing when it cannot be started.
+  local function with(kind, name, fn)
+    it(name .. " works with a real server", function()
+      local path = example(name)
+      local server, why = require("spec.coop.servers")[kind]()
+      if not server then
+        return pending(why)
+      end
+      finally(function()
+        server:stop()
+      end)
+      fn(path, server)
+    end)
+  end
+
+  with("postgres", "pg_parallel", function(path, server)
+    local conninfo = ("host=%s port=%d user=postgres dbname=postgres"):format(server.socket, server.port)
+    local out = run(path, conninfo)
+    assert.matches("^50 queries, sum 1275\nseconds=[%d.]+ gap_ms=[%d.]+\n$", out)
+    assert.is_true(tonumber(out:match("seconds=([%d.]+)")) < 3, out)
+  end)
+
+  with("redis", "redis_pipeline", function(path, server)
+    local out, err, status = helper.run_child({ path, "127.0.0.1", server.port })
+    assert.equal("writers that are done: 1 2 3 4 5 6 7 8\n8000 keys written, the last is 1000\n", out)
+    assert.matches("^[%d.]+ s\n$", err)
+    assert.equal(0, status)
   end)
 end)
 

@@ -1,5 +1,11 @@
 -- SPDX-License-Identifier: MIT
 -- The cooperative libc, seen from Lua: figures, a way around it, and a way for the FFI into it.
+--
+-- What libraries see: a thread that waits in a call of libc lets others run, which may then be in
+-- the same library. So a connection to a database is for one thread at a time. Cancel and deadline
+-- end a waiting call with ECANCELED and are raised when the library has returned; close the
+-- connection then, since nobody knows what its next answer belongs to. A signal does not interrupt
+-- a call that parks: it never fails with EINTR.
 
 local core = require("grun.core.coop")
 local check_callable = require("grun.waitlist").check_callable
@@ -14,6 +20,7 @@ local M = {}
 --- was not possible there, seconds how long; refused those that failed because the thread was
 --- cancelled; foreign those from other OS threads, which go straight to the kernel. sites says
 --- which places blocked, the costliest first: at most 64, later ones share an entry "elsewhere".
+--- system and pclose count as waitpid.
 ---@return table
 function M.stats()
   local stats = core.stats()

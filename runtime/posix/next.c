@@ -49,6 +49,10 @@ static const struct {
 	{"waitpid", &gr_next.waitpid},
 	{"wait4", &gr_next.wait4},
 	{"waitid", &gr_next.waitid},
+	{"system", &gr_next.system},
+	{"popen", &gr_next.popen},
+	{"pclose", &gr_next.pclose},
+	{"exit", &gr_next.exit},
 	{"flock", &gr_next.flock},
 	{"lockf", &gr_next.lockf},
 	{"getaddrinfo", &gr_next.getaddrinfo},
@@ -109,6 +113,7 @@ int __wrap_usleep(useconds_t microseconds);
 pid_t __wrap_waitpid(pid_t pid, int *status, int options);
 pid_t __wrap_wait4(pid_t pid, int *status, int options, struct rusage *usage);
 int __wrap_waitid(idtype_t type, id_t id, siginfo_t *info, int options);
+void __wrap_exit(int status);
 int __wrap_flock(int fd, int operation);
 int __wrap_pthread_mutex_lock(pthread_mutex_t *m);
 int __wrap_pthread_mutex_trylock(pthread_mutex_t *m);
@@ -251,6 +256,12 @@ pid_t __wrap_wait4(pid_t pid, int *status, int options, struct rusage *usage)
 int __wrap_waitid(idtype_t type, id_t id, siginfo_t *info, int options)
 {
 	return gr_next.waitid(type, id, info, options);
+}
+
+void __wrap_exit(int status)
+{
+	gr_coop_on = false;
+	gr_next.exit(status);
 }
 
 int __wrap_flock(int fd, int operation)

@@ -5,7 +5,8 @@
 -- Run:  ./grun scripts/examples/dns_cache.lua [OPTION NUMBER]... udp://127.0.0.1:5300 [UPSTREAM]...
 -- Then: dig @127.0.0.1 -p 5300 example.org        (^C stops the server)
 -- It listens on that port of UDP and of TCP. Upstreams are addresses such as 127.0.0.1:5301, by
--- default those in /etc/resolv.conf. `kill -USR1 PID` prints counters. The options:
+-- default those in /etc/resolv.conf. `kill -USR1 PID` prints counters. `--redis 127.0.0.1:6379`
+-- keeps the cache in Redis, where --size has no meaning (needs lua-redis). The other options:
 
 local options = {
   ["--stats"] = 0, -- seconds between lines with the counters; 0: none
@@ -116,6 +117,64 @@ local function lower_ttls(entry)
     end
   end
   return entry
+end
+
+local KEY = "grun:dns_cache:"
+
+-- The same in Redis, for several of these servers and beyond their end. A value is until when the
+-- answer was right, is good and is usable, as wall-clock time, and the answer as a message. While
+-- Redis fails everything is asked anew.
+local function new_redis_cache(address)
+  local redis, clock = require("redis"), require("socket").gettime -- both as they are
+  local host, port = address:match("^%[?(.-)%]?:(%d+)$")
+  local idle, works, cache = {}, true, {} -- idle: connections; each is for one thread at a time
+
+  local function call(command, ...)
+    local client
+    local ok, result = pcall(function(...)
+      client = table.remove(idle) or redis.connect({ host = host, port = port, timeout = 1 })
+      return client[command](client, ...)
+    end, ...)
+    if ok then
+      works, idle[#idle + 1] = true, client
+      return result
+    elseif client then
+      client.network.socket:close()
+    end
+    if type(result) ~= "string" then
+      error(result, 0) -- a cancel
+    elseif works then
+      io.stderr:write("redis: ", result, "\n")
+    end
+    works, idle = false, {}
+  end
+
+  function cache.put(key, entry)
+    local ahead, seconds = clock() - now(), math.ceil(max(entry.expires, entry.usable) - now())
+    local times = ("%.3f %.3f %.3f "):format(entry.at + ahead, entry.expires + ahead,
+      entry.usable + ahead)
+    local bytes = pack({ qr = true, rcode = entry.rcode, ad = entry.ad, answers = entry.answers,
+      authorities = entry.authorities, additionals = entry.additionals }, { max = 65535 })
+    call("setex", KEY .. key, max(1, seconds), times .. bytes)
+  end
+
+  function cache.get(key)
+    local value = call("get", KEY .. key) or ""
+    local at, expires, usable, bytes = value:match("^(%S+) (%S+) (%S+) (.*)")
+    local entry, ahead = bytes and parse(bytes), clock() - now()
+    if entry then
+      entry.at, entry.expires, entry.usable = at - ahead, expires - ahead, usable - ahead
+      entry.records = {}
+      for _, section in ipairs({ "answers", "authorities", "additionals" }) do
+        for _, record in ipairs(entry[section]) do
+          table.insert(entry.records, record)
+        end
+      end
+    end
+    return entry
+  end
+
+  return cache
 end
 
 -- ---- Upstreams ----
@@ -249,11 +308,11 @@ local function fetch(key, query, old)
   flight = { done = grun.event() }
   flights[key] = flight
   local ok, entry = pcall(resolve, query)
-  flights[key] = nil
   flight.entry = ok and entry or failure(old)
-  if now() < flight.entry.expires then
-    cache.put(key, flight.entry)
+  if ok and now() < flight.entry.expires then
+    ok, entry = pcall(cache.put, key, flight.entry)
   end
+  flights[key] = nil -- only now: who misses it in a cache that takes its time joins
   flight.done:set()
   return ok and flight.entry or error(entry, 0)
 end
@@ -339,10 +398,15 @@ local function with_port(host)
   return (host:find(":") and not host:find("^%[") and "[%s]:53" or "%s:53"):format(host)
 end
 
+local redis_address
+
 local function read_arguments()
   local address, i = nil, 1
   while arg[i] do
-    if options[arg[i]] then
+    if arg[i] == "--redis" then
+      redis_address = (arg[i + 1] or ""):match("^.+:%d+$") or usage()
+      i = i + 1
+    elseif options[arg[i]] then
       options[arg[i]] = tonumber(arg[i + 1]) or usage()
       i = i + 1
     elseif address then
@@ -373,7 +437,7 @@ if #upstreams == 0 then
   end
 end
 assert(upstreams[1], "no upstreams")
-cache = new_cache(options["--size"])
+cache = redis_address and new_redis_cache(redis_address) or new_cache(options["--size"])
 grun.grace = 2 -- seconds for questions under way when the server is stopped
 local tcp = listen(address:gsub("^udp", "tcp"), serve_stream, {
   max_connections = CLIENTS, idle_timeout = options["--idle"],

@@ -638,6 +638,48 @@ static int l_call(lua_State *L)
 	return lua_gettop(L);
 }
 
+/* system(command) */
+static int l_system(lua_State *L)
+{
+	return result(L, system(luaL_optstring(L, 1, NULL)));
+}
+
+/* popen(command, mode [, text]): what it prints, or nothing after the text was written; then what pclose gives */
+static int l_popen(lua_State *L)
+{
+	FILE *fp = popen(luaL_checkstring(L, 1), luaL_checkstring(L, 2));
+	char line[100] = "";
+
+	if (fp == NULL)
+		return result(L, -1);
+	if (lua_isstring(L, 3))
+		fputs(lua_tostring(L, 3), fp);
+	else if (fgets(line, sizeof(line), fp) == NULL)
+		line[0] = '\0';
+	lua_pushstring(L, line);
+	return 1 + result(L, pclose(fp));
+}
+
+/* pclose(name): of a FILE that no program belongs to */
+static int l_pclose(lua_State *L)
+{
+	int (*volatile end)(FILE *) = pclose; /* or the compiler knows better */
+
+	return result(L, end(fopen(luaL_checkstring(L, 1), "r")));
+}
+
+static void sleep_a_while(void)
+{
+	usleep(50000);
+}
+
+/* exit_slowly(status): with an exit handler that sleeps */
+static int l_exit_slowly(lua_State *L)
+{
+	atexit(sleep_a_while);
+	exit(opt(L, 1));
+}
+
 /* waits(seconds): a userdata whose finalizer sleeps */
 static int l_gc(lua_State *L)
 {
@@ -702,6 +744,10 @@ static const luaL_Reg functions[] = {
 	{"get", l_get},
 	{"call", l_call},
 	{"waits", l_waits},
+	{"system", l_system},
+	{"popen", l_popen},
+	{"pclose", l_pclose},
+	{"exit_slowly", l_exit_slowly},
 	{NULL, NULL},
 };
 

@@ -196,6 +196,36 @@ describe("LuaSec", function()
   end)
 end)
 
+describe("a cancelled thread", function()
+  it("ends in LuaSec's handshake", function()
+    local ssl = require("ssl")
+    local port, server = serve(function()
+      socket.sleep(1)
+    end)
+    local client = assert(socket.connect("127.0.0.1", port))
+    client = assert(ssl.wrap(client, { mode = "client", protocol = "any", verify = "none" }))
+    finally(closing(server, client))
+    assert.equal("cancelled", cancelled(function()
+      client:dohandshake()
+    end):status())
+  end)
+
+  it("ends in lua-posix", function()
+    local posix = require("posix")
+    local rd, wr = posix.pipe()
+    for _, wait in ipairs({
+      function() posix.read(rd, 1) end,
+      function() posix.rpoll(rd, 10000) end,
+      function() posix.nanosleep(10, 0) end,
+      function() posix.write(wr, ("x"):rep(200000)) end,
+    }) do
+      assert.equal("cancelled", cancelled(wait):status())
+    end
+    posix.close(rd)
+    posix.close(wr)
+  end)
+end)
+
 describe("lua-curl", function()
   it("asks in many threads, and ends when cancelled", function()
     local curl = require("curl")

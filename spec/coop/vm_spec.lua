@@ -253,3 +253,19 @@ describe("os.exit", function()
     assert.same({ "", "", 5 }, { out, err, status })
   end)
 end)
+
+describe("exit in a C module", function()
+  it("runs exit handlers without letting other threads run", function()
+    local out, err, status = coop.child.run_text([[
+      local c = require("cooplibc")
+      grun.spawn(function()
+        while true do
+          grun.sleep(0.005)
+          io.stderr:write("tick\n")
+        end
+      end)
+      c.exit_slowly(6)
+    ]])
+    assert.same({ "", "", 6 }, { out, err, status })
+  end)
+end)
