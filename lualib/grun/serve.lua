@@ -318,14 +318,15 @@ end
 
 -- ---- Serving ----
 
-local tls_only = { cert = true, key = true, client_ca = true, handshake_timeout = true }
+local tls_only = {
+  cert = true, key = true, client_ca = true, tls = true, handshake_timeout = true,
+}
 
--- The options for one address: servers know no options that make no sense for them.
+-- The options for one address: without TLS servers know none of it.
 local function options_for(address, opts)
   local own = {}
   for name, value in pairs(opts) do
-    if not (tls_only[name] and not address:find("^https"))
-      and not (name == "mode" and not address:find("^https?://unix:")) then
+    if address:find("^https:") or not tls_only[name] then
       own[name] = value
     end
   end
