@@ -183,25 +183,18 @@ static int l_open(lua_State *L)
 
 /* ---- Reading ---- */
 
-static void free_buffer(char **p)
-{
-	free(*p);
-}
-
 /* file:read(from, len) -> that many bytes, fewer if it is shorter by now. */
 static int l_file_read(lua_State *L)
 {
 	int fd = gr_httpfile_check(L, 1);
 	double from = luaL_checknumber(L, 2), len = luaL_checknumber(L, 3);
-	char *buf __attribute__((cleanup(free_buffer))) = NULL;
 	size_t got = 0;
+	char *buf;
 	ssize_t n = 1;
 
 	luaL_argcheck(L, from >= 0 && from <= 9e15, 2, "out of range");
 	luaL_argcheck(L, len >= 0 && len <= READ_MAX, 3, "out of range");
-	buf = malloc((size_t)len + 1);
-	if (buf == NULL)
-		return luaL_error(L, "not enough memory");
+	buf = lua_newuserdata(L, (size_t)len + 1);
 	while (got < (size_t)len && (n > 0 || errno == EINTR)) {
 		n = pread(fd, buf + got, (size_t)len - got, (off_t)from + (off_t)got);
 		if (n == 0)
