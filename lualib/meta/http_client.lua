@@ -205,17 +205,6 @@ function httpc.receive(conn, method, options) end
 ---@return boolean
 function httpc.is_idle(conn) end
 
---- Escapes as application/x-www-form-urlencoded.
----@param text string
----@return string
-function httpc.encode(text) end
-
---- Reads a date of HTTP. Returns seconds since 1970, nil if it is none.
----@param text string
----@param now number seconds since 1970, which tells the century
----@return number|nil
-function httpc.parse_date(text, now) end
-
 --- Takes a Set-Cookie field apart: a list of name, value, name, value …; flags have no name.
 ---@param text string
 ---@return string[]

@@ -301,28 +301,6 @@ static int l_incoming_gather(lua_State *L)
 
 /* ---- Small formats ---- */
 
-/* encode(text): as application/x-www-form-urlencoded has it. */
-static int l_encode(lua_State *L)
-{
-	struct gr_slice text = check_slice(L, 1);
-	char *out = lua_newuserdata(L, 3 * text.len + 1);
-
-	lua_pushlstring(L, out, gr_percent_encode(out, text.p, text.len, GR_ENCODE_FORM));
-	return 1;
-}
-
-/* parse_date(text, now) -> seconds since 1970 | nil */
-static int l_parse_date(lua_State *L)
-{
-	struct gr_slice text = check_slice(L, 1);
-	int64_t time;
-
-	if (!gr_http_date_parse(text.p, text.len, (int64_t)luaL_checknumber(L, 2), &time))
-		return 0;
-	lua_pushnumber(L, (lua_Number)time);
-	return 1;
-}
-
 /* parse_cookie(text) -> list of name, value, name, value … of a Set-Cookie field; of flags the name is empty. */
 static int l_parse_cookie(lua_State *L)
 {
@@ -342,8 +320,12 @@ static int l_parse_cookie(lua_State *L)
 /* ---- The module ---- */
 
 static const luaL_Reg functions[] = {
-	{"head", l_head},     {"chunk", l_chunk},           {"receive", l_receive},           {"is_idle", l_is_idle},
-	{"encode", l_encode}, {"parse_date", l_parse_date}, {"parse_cookie", l_parse_cookie}, {NULL, NULL},
+	{"head", l_head},
+	{"chunk", l_chunk},
+	{"receive", l_receive},
+	{"is_idle", l_is_idle},
+	{"parse_cookie", l_parse_cookie},
+	{NULL, NULL},
 };
 
 static const luaL_Reg methods[] = {

@@ -124,12 +124,13 @@ static int l_date(lua_State *L)
 	return 1;
 }
 
+/* parse_date(text [, now]) -> seconds since 1970 | nil; now tells the century of two digits. */
 static int l_parse_date(lua_State *L)
 {
 	struct gr_slice in = check_slice(L, 1);
-	int64_t at;
+	int64_t now = lua_isnoneornil(L, 2) ? time(NULL) : (int64_t)luaL_checknumber(L, 2), at;
 
-	if (!gr_http_date_parse(in.p, in.len, time(NULL), &at))
+	if (!gr_http_date_parse(in.p, in.len, now, &at))
 		return 0;
 	lua_pushnumber(L, (lua_Number)at);
 	return 1;

@@ -6,36 +6,11 @@
 #include <string.h>
 #include <strings.h>
 
-/* A piece of the text. */
-struct span {
-	const char *p;
-	size_t len;
-};
-
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r';
-}
-
-/* Cuts the next word off `line`; an empty word means that there is none. */
-static struct span next_word(struct span *line)
-{
-	struct span word;
-
-	while (line->len > 0 && is_blank(*line->p))
-		line->p++, line->len--;
-	word.p = line->p;
-	while (line->len > 0 && !is_blank(*line->p))
-		line->p++, line->len--;
-	word.len = (size_t)(line->p - word.p);
-	return word;
-}
-
 /* Cuts the next line off `text`, without its comment. */
-static struct span next_line(struct span *text)
+static struct gr_span next_line(struct gr_span *text)
 {
 	const char *end = memchr(text->p, '\n', text->len);
-	struct span line = {text->p, end ? (size_t)(end - text->p) : text->len};
+	struct gr_span line = {text->p, end ? (size_t)(end - text->p) : text->len};
 	const char *comment = memchr(line.p, '#', line.len);
 	size_t used = line.len + (end ? 1 : 0);
 
@@ -46,21 +21,21 @@ static struct span next_line(struct span *text)
 	return line;
 }
 
-static bool same_name(struct span word, const char *name, size_t len)
+static bool same_name(struct gr_span word, const char *name, size_t len)
 {
 	return word.len == len && strncasecmp(word.p, name, len) == 0;
 }
 
-static bool names(struct span line, const char *name, size_t len)
+static bool names(struct gr_span line, const char *name, size_t len)
 {
-	struct span word = next_word(&line);
+	struct gr_span word = gr_span_word(&line);
 
 	while (word.len > 0 && !same_name(word, name, len))
-		word = next_word(&line);
+		word = gr_span_word(&line);
 	return word.len > 0;
 }
 
-static bool store(struct span word, uint16_t port, struct gr_addr *out)
+static bool store(struct gr_span word, uint16_t port, struct gr_addr *out)
 {
 	char host[64];
 
@@ -73,15 +48,15 @@ static bool store(struct span word, uint16_t port, struct gr_addr *out)
 
 int gr_hosts_find(const char *text, size_t len, const char *name, uint16_t port, struct gr_addr *out, int max)
 {
-	struct span rest = {text, len};
+	struct gr_span rest = {text, len};
 	size_t name_len = strlen(name);
 	int n = 0;
 
 	if (name_len > 1 && name[name_len - 1] == '.')
 		name_len--;
 	while (rest.len > 0 && n < max) {
-		struct span line = next_line(&rest);
-		struct span first = next_word(&line);
+		struct gr_span line = next_line(&rest);
+		struct gr_span first = gr_span_word(&line);
 
 		if (first.len > 0 && names(line, name, name_len) && store(first, port, &out[n]))
 			n++;
@@ -98,12 +73,12 @@ int gr_hosts_lookup(struct gr_textfile *f, const char *name, uint16_t port, stru
 bool gr_hosts_reverse(struct gr_textfile *f, const struct gr_addr *addr, char *name)
 {
 	struct gr_addr there;
-	struct span rest;
+	struct gr_span rest;
 
 	gr_textfile_refresh(f);
-	rest = (struct span){f->text, f->len};
+	rest = (struct gr_span){f->text, f->len};
 	while (rest.len > 0) {
-		struct span line = next_line(&rest), first = next_word(&line), word = next_word(&line);
+		struct gr_span line = next_line(&rest), first = gr_span_word(&line), word = gr_span_word(&line);
 
 		if (word.len > 0 && word.len < 256 && store(first, 0, &there) && gr_addr_same_ip(&there, addr)) {
 			memcpy(name, word.p, word.len);

@@ -5,13 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PORT = 53, NDOTS_MAX = 15, TIMEOUT_MAX = 30, TRIES_MAX = 5 };
+#include "net/textfile.h"
 
-/* A piece of the text. */
-struct span {
-	const char *p;
-	size_t len;
-};
+enum { PORT = 53, NDOTS_MAX = 15, TIMEOUT_MAX = 30, TRIES_MAX = 5 };
 
 void gr_resolv_conf_init(struct gr_resolv_conf *c)
 {
@@ -42,31 +38,12 @@ int gr_resolv_server(const char *text, struct gr_addr *out)
 
 /* ---- Lines ---- */
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r';
-}
-
-/* Cuts the next word off `line`; an empty word means that there is none. */
-static struct span next_word(struct span *line)
-{
-	struct span word;
-
-	while (line->len > 0 && is_blank(*line->p))
-		line->p++, line->len--;
-	word.p = line->p;
-	while (line->len > 0 && !is_blank(*line->p))
-		line->p++, line->len--;
-	word.len = (size_t)(line->p - word.p);
-	return word;
-}
-
-static bool word_is(struct span word, const char *text)
+static bool word_is(struct gr_span word, const char *text)
 {
 	return word.len == strlen(text) && memcmp(word.p, text, word.len) == 0;
 }
 
-static void copy_word(struct span word, char *out, size_t size)
+static void copy_word(struct gr_span word, char *out, size_t size)
 {
 	size_t n = word.len < size ? word.len : 0;
 
@@ -74,16 +51,16 @@ static void copy_word(struct span word, char *out, size_t size)
 	out[n] = '\0';
 }
 
-static void add_server(struct gr_resolv_how *how, struct span line)
+static void add_server(struct gr_resolv_how *how, struct gr_span line)
 {
 	char text[80];
 
-	copy_word(next_word(&line), text, sizeof(text));
+	copy_word(gr_span_word(&line), text, sizeof(text));
 	if (how->nservers < GR_RESOLV_SERVERS && gr_resolv_server(text, &how->servers[how->nservers]) == 0)
 		how->nservers++;
 }
 
-static void add_search(struct gr_resolv_conf *c, struct span word)
+static void add_search(struct gr_resolv_conf *c, struct gr_span word)
 {
 	/* "." is the root: an empty domain. */
 	while (word.len > 0 && word.p[word.len - 1] == '.')
@@ -96,26 +73,26 @@ static void add_search(struct gr_resolv_conf *c, struct span word)
 
 void gr_resolv_conf_add_search(struct gr_resolv_conf *c, const char *domain)
 {
-	add_search(c, (struct span){domain, strlen(domain)});
+	add_search(c, (struct gr_span){domain, strlen(domain)});
 }
 
 void gr_resolv_conf_search(struct gr_resolv_conf *c, const char *text, size_t len)
 {
-	struct span line = {text, len}, word;
+	struct gr_span line = {text, len}, word;
 
 	c->nsearch = 0;
-	while ((word = next_word(&line)).len > 0)
+	while ((word = gr_span_word(&line)).len > 0)
 		add_search(c, word);
 }
 
-static void set_domain(struct gr_resolv_conf *c, struct span line)
+static void set_domain(struct gr_resolv_conf *c, struct gr_span line)
 {
 	c->nsearch = 0;
-	add_search(c, next_word(&line));
+	add_search(c, gr_span_word(&line));
 }
 
 /* True if the word is "<name>:<number>"; the number is at least `min` and at most `max` then. */
-static bool option(struct span word, const char *name, int min, int max, int *out)
+static bool option(struct gr_span word, const char *name, int min, int max, int *out)
 {
 	char text[24];
 	size_t n = strlen(name);
@@ -123,18 +100,18 @@ static bool option(struct span word, const char *name, int min, int max, int *ou
 
 	if (word.len <= n || memcmp(word.p, name, n) != 0 || word.p[n] != ':')
 		return false;
-	copy_word((struct span){word.p + n + 1, word.len - n - 1}, text, sizeof(text));
+	copy_word((struct gr_span){word.p + n + 1, word.len - n - 1}, text, sizeof(text));
 	value = strtol(text, NULL, 10);
 	*out = value < min ? min : value > max ? max : (int)value;
 	return true;
 }
 
-static void set_options(struct gr_resolv_conf *c, struct span line)
+static void set_options(struct gr_resolv_conf *c, struct gr_span line)
 {
-	struct span word;
+	struct gr_span word;
 	int n;
 
-	while ((word = next_word(&line)).len > 0) {
+	while ((word = gr_span_word(&line)).len > 0) {
 		if (option(word, "ndots", 0, NDOTS_MAX, &n))
 			c->ndots = n;
 		else if (option(word, "timeout", 1, TIMEOUT_MAX, &n))
@@ -146,14 +123,14 @@ static void set_options(struct gr_resolv_conf *c, struct span line)
 	}
 }
 
-static void parse_line(struct gr_resolv_conf *c, struct span line)
+static void parse_line(struct gr_resolv_conf *c, struct gr_span line)
 {
-	struct span keyword;
+	struct gr_span keyword;
 
 	/* A keyword begins its line; so comments, which begin with # or ;, are none. */
-	if (line.len == 0 || is_blank(*line.p))
+	if (line.len == 0 || gr_is_blank(*line.p))
 		return;
-	keyword = next_word(&line);
+	keyword = gr_span_word(&line);
 	if (word_is(keyword, "nameserver"))
 		add_server(&c->how, line);
 	else if (word_is(keyword, "search"))
@@ -171,7 +148,7 @@ void gr_resolv_conf_parse(struct gr_resolv_conf *c, const char *text, size_t len
 		size_t n = end ? (size_t)(end - text) : len;
 		size_t used = n + (end ? 1 : 0);
 
-		parse_line(c, (struct span){text, n});
+		parse_line(c, (struct gr_span){text, n});
 		text += used;
 		len -= used;
 	}

@@ -70,3 +70,21 @@ bool gr_textfile_refresh(struct gr_textfile *f)
 	load(f);
 	return true;
 }
+
+bool gr_is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r';
+}
+
+struct gr_span gr_span_word(struct gr_span *line)
+{
+	struct gr_span word;
+
+	while (line->len > 0 && gr_is_blank(*line->p))
+		line->p++, line->len--;
+	word.p = line->p;
+	while (line->len > 0 && !gr_is_blank(*line->p))
+		line->p++, line->len--;
+	word.len = (size_t)(line->p - word.p);
+	return word;
+}

@@ -21,4 +21,16 @@ bool gr_textfile_refresh(struct gr_textfile *f);
 /* Forgets what was read: the next look reads again. */
 void gr_textfile_forget(struct gr_textfile *f);
 
+/* A piece of the text. */
+struct gr_span {
+	const char *p;
+	size_t len;
+};
+
+/* Space, tab, or the CR of a line that another system has written. */
+bool gr_is_blank(char c);
+
+/* Cuts the next word off `line`; an empty word means that there is none. */
+struct gr_span gr_span_word(struct gr_span *line);
+
 #endif

@@ -1,26 +1,12 @@
 -- SPDX-License-Identifier: MIT
 -- Basic authentication of HTTP clients (RFC 7617).
 
+local httptext = require("grun.core.httptext")
+
 local M = {}
 
-local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
-local function base64(text)
-  return (text:gsub("..?.?", function(group)
-    local a, b, c = group:byte(1, 3)
-    local n, out = a * 65536 + (b or 0) * 256 + (c or 0), {}
-    for i = 1, 4 do
-      local at = math.floor(n / 64 ^ (4 - i)) % 64
-      out[i] = i <= #group + 1 and ALPHABET:sub(at + 1, at + 1) or "="
-    end
-    return table.concat(out)
-  end))
-end
-
 local function decode(text)
-  return (text:gsub("%%(%x%x)", function(hex)
-    return string.char(tonumber(hex, 16))
-  end))
+  return httptext.percent_decode(text) or text
 end
 
 --- The value of Authorization; nil without a user.
@@ -28,7 +14,7 @@ end
 ---@param password? string
 ---@return string|nil
 function M.basic(user, password)
-  return user and "Basic " .. base64(user .. ":" .. (password or ""))
+  return user and "Basic " .. httptext.base64_encode(user .. ":" .. (password or ""))
 end
 
 --- The same for the user and the password of a URL.

@@ -4,6 +4,7 @@
 
 local core = require("grun.core")
 local httpc = require("grun.core.httpc")
+local encode = require("grun.core.httptext").percent_encode
 
 local STEP = 65536 -- bytes between two looks at whether the server has answered already
 
@@ -63,7 +64,7 @@ local function add_pairs(list, name, value)
       add_pairs(list, name, one)
     end
   else
-    list[#list + 1] = httpc.encode(tostring(name)) .. "=" .. httpc.encode(tostring(value))
+    list[#list + 1] = encode(tostring(name), "form") .. "=" .. encode(tostring(value), "form")
   end
 end
 

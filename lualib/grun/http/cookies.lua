@@ -3,6 +3,7 @@
 -- without a dot are taken from that very host only.
 
 local httpc = require("grun.core.httpc")
+local httptext = require("grun.core.httptext")
 
 local MAX, MAX_PER_HOST, MAX_BYTES = 3000, 50, 4096
 
@@ -61,7 +62,7 @@ local function expiry(found, now)
   if age and age:find("^%-?%d+$") then
     return tonumber(age) > 0 and now + math.min(tonumber(age), 2 ^ 40) or 0
   end
-  return found.expires and httpc.parse_date(found.expires, now)
+  return found.expires and httptext.parse_date(found.expires, now)
 end
 
 -- The cookie's domain and whether it is for that host only; nil if the host may not set it.
