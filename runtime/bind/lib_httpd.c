@@ -264,7 +264,7 @@ static int next_request(lua_State *L, struct gr_httpd_conn *c, int env)
 	bool idle;
 
 	c->idle = true;
-	scan.until = gr_until(c->config->idle_timeout);
+	scan.until = gr_until_roughly(c->config->idle_timeout);
 	gr_http_head_init(&scan.head, shared_fields, &c->config->limits);
 	n = gr_stream_scan(c->stream, scan_head, &scan, &scan.until, &p);
 	idle = c->idle;

@@ -27,8 +27,18 @@ static struct gr_http_span span(const char *buf, const char *from, const char *t
 	return (struct gr_http_span){(uint32_t)(from - buf), (uint32_t)(to - from)};
 }
 
-static const char *scan(const char *p, const char *end, int class)
+static inline const char *scan(const char *p, const char *end, int class)
 {
+	for (; end - p >= 4; p += 4) {
+		if (!gr_char_is(p[0], class))
+			return p;
+		if (!gr_char_is(p[1], class))
+			return p + 1;
+		if (!gr_char_is(p[2], class))
+			return p + 2;
+		if (!gr_char_is(p[3], class))
+			return p + 3;
+	}
 	while (p < end && gr_char_is(*p, class))
 		p++;
 	return p;
@@ -282,11 +292,11 @@ static int add_field(struct gr_http_head *h, const char *buf, const struct gr_ht
 	if (h->nfields == h->limits->fields)
 		return GR_HTTP_MANY_FIELDS;
 	h->fields[h->nfields++] = *f;
-	return framed ? gr_framing_note(h, buf, f) : LINE_DONE;
+	return framed && gr_framing_cares(buf + f->name.off, f->name.len) ? gr_framing_note(h, buf, f) : LINE_DONE;
 }
 
 /* Parses one line and moves behind it unless something is wrong. `framed`: fields that frame the message count. */
-static int next_line(struct gr_http_head *h, const char *buf, const char *end, bool framed)
+static inline int next_line(struct gr_http_head *h, const char *buf, const char *end, bool framed)
 {
 	const char *at = buf + h->line;
 	struct gr_http_field f;

@@ -2,6 +2,7 @@
 /* Text of HTTP messages: the table of characters, scanning and comparing. */
 #include "http/text.h"
 
+#include <endian.h>
 #include <string.h>
 
 /* One byte of GR_CHAR_* bits per character; spec/c/http_field_test.c derives the same from the RFCs' grammar. */
@@ -32,32 +33,34 @@ bool gr_text_all(const char *p, size_t len, int class)
 	return true;
 }
 
-/* Non-zero if one of the eight bytes is below 0x20 or is 0x7f. A borrow can only mark bytes next to a true hit. */
-static uint64_t has_control(uint64_t x)
+/* The high bits of those of the eight bytes that are below 0x20 or 0x7f. No sum carries into the next byte. */
+static uint64_t controls(uint64_t x)
 {
 	const uint64_t ones = 0x0101010101010101, high = 0x8080808080808080;
-	uint64_t del = x ^ (ones * 0x7f);
+	uint64_t low = x & ~high;
 
-	return ((x - ones * 0x20) & ~x & high) | ((del - ones) & ~del & high);
+	return (~(low + ones * 0x60) | (low + ones)) & ~x & high;
 }
 
 const char *gr_text_value_end(const char *p, const char *end)
 {
-	uint64_t x;
+	uint64_t hits;
 
-	for (;;) {
-		while (end - p >= 8) {
-			memcpy(&x, p, 8);
-			if (has_control(x))
-				break;
+	while (end - p >= 8) {
+		memcpy(&hits, p, 8);
+		hits = controls(le64toh(hits));
+		if (hits == 0) {
 			p += 8;
+			continue;
 		}
-		while (p < end && gr_char_is(*p, GR_CHAR_VALUE) && *p != '\t')
-			p++;
-		if (p == end || *p != '\t')
+		p += __builtin_ctzll(hits) / 8;
+		if (*p != '\t')
 			return p;
 		p++;
 	}
+	while (p < end && gr_char_is(*p, GR_CHAR_VALUE))
+		p++;
+	return p;
 }
 
 int gr_hex_digit(char c)
@@ -68,16 +71,14 @@ int gr_hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static int lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
-}
-
 bool gr_text_same(const char *a, const char *b, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
-		if (a[i] != b[i] && lower(a[i]) != lower(b[i]))
+	for (size_t i = 0; i < len; i++) {
+		char differ = a[i] ^ b[i], letter = (char)(a[i] | 0x20);
+
+		if (differ && (differ != 0x20 || letter < 'a' || letter > 'z'))
 			return false;
+	}
 	return true;
 }
 
@@ -109,7 +110,8 @@ int64_t gr_text_number(const char *p, size_t len)
 	for (size_t i = 0; i < len; i++) {
 		unsigned digit = (unsigned char)p[i] - (unsigned)'0';
 
-		if (digit > 9 || n > ((uint64_t)INT64_MAX - digit) / 10)
+		/* Eighteen digits fit always. */
+		if (digit > 9 || (i >= 18 && n > ((uint64_t)INT64_MAX - digit) / 10))
 			return -1;
 		n = n * 10 + digit;
 	}

@@ -7,7 +7,7 @@
 #include "http/date.h"
 #include "http/field.h"
 
-/* More than the first line without its texts, Date, Connection and the framing take. */
+/* More than the first line without its texts, Date, Connection, the framing and the name of Content-Type take. */
 enum { OWN_FIELDS = 192 };
 
 /* What the caller's fields say about matters that are decided here. */
@@ -151,7 +151,7 @@ static struct gr_slice reason(const struct gr_http_response *r)
 
 size_t gr_http_response_bound(const struct gr_http_response *r)
 {
-	return OWN_FIELDS + reason(r).len + fields_size(r->fields, r->nfields);
+	return OWN_FIELDS + reason(r).len + (r->type ? strlen(r->type) : 0) + fields_size(r->fields, r->nfields);
 }
 
 /* Neither body nor framing: RFC 9112 section 6.3. */
@@ -214,6 +214,12 @@ static char *put_connection(char *to, const struct gr_http_response *r)
 	return r->minor == 0 ? put_text(to, "Connection: keep-alive\r\n") : to;
 }
 
+static char *put_type(char *to, const char *type)
+{
+	to = put_text(to, "Content-Type: ");
+	return put(put_text(to, type), "\r\n", 2);
+}
+
 static char *put_date(char *to, const char *date)
 {
 	to = put_text(to, "Date: ");
@@ -238,6 +244,8 @@ ssize_t gr_http_write_response(struct gr_http_response *r, char *buf, size_t siz
 		return rc;
 	to = put_status(to, r);
 	to = put_fields(to, r->fields, r->nfields);
+	if (r->type)
+		to = put_type(to, r->type);
 	if (r->date && !n.date && r->status >= 200)
 		to = put_date(to, r->date);
 	to = put_framing(to, r, &n);
