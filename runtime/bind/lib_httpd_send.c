@@ -27,6 +27,8 @@ static int reserve(struct gr_httpd_conn *c, size_t n)
 
 	if (cap <= c->out_cap)
 		return 0;
+	if (cap < c->out_cap * 2)
+		cap = c->out_cap * 2;
 	out = realloc(c->out, cap);
 	if (out == NULL)
 		return -ENOMEM;
