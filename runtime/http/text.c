@@ -2,7 +2,6 @@
 /* Text of HTTP messages: the table of characters, scanning and comparing. */
 #include "http/text.h"
 
-#include <endian.h>
 #include <string.h>
 
 /* One byte of GR_CHAR_* bits per character; spec/c/http_field_test.c derives the same from the RFCs' grammar. */
@@ -31,36 +30,6 @@ bool gr_text_all(const char *p, size_t len, int class)
 		if (!gr_char_is(p[i], class))
 			return false;
 	return true;
-}
-
-/* The high bits of those of the eight bytes that are below 0x20 or 0x7f. No sum carries into the next byte. */
-static uint64_t controls(uint64_t x)
-{
-	const uint64_t ones = 0x0101010101010101, high = 0x8080808080808080;
-	uint64_t low = x & ~high;
-
-	return (~(low + ones * 0x60) | (low + ones)) & ~x & high;
-}
-
-const char *gr_text_value_end(const char *p, const char *end)
-{
-	uint64_t hits;
-
-	while (end - p >= 8) {
-		memcpy(&hits, p, 8);
-		hits = controls(le64toh(hits));
-		if (hits == 0) {
-			p += 8;
-			continue;
-		}
-		p += __builtin_ctzll(hits) / 8;
-		if (*p != '\t')
-			return p;
-		p++;
-	}
-	while (p < end && gr_char_is(*p, GR_CHAR_VALUE))
-		p++;
-	return p;
 }
 
 int gr_hex_digit(char c)
