@@ -11,7 +11,8 @@
 #include "http/write.h"
 
 enum {
-	COPY_MAX = 16 << 10,    /* larger pieces of a body are sent from where they are */
+	COPY_MAX = 16 << 10,    /* larger pieces of a body are sent from where they are … */
+	COPY_LAST = 2 << 10,    /* … and so are larger last ones, when nothing more is to go out with them */
 	COLLECT_MAX = 64 << 10, /* bytes of pipelined responses that go out together */
 	FIELDS_MAX = 128,       /* of a response, ours included */
 	OWN_FIELDS = 4,         /* that is so many: Server, Content-Type, Vary, Content-Encoding */
@@ -168,7 +169,7 @@ static int add_head(struct gr_httpd_conn *c, const struct gr_http_pair *fields, 
 	size_t bound = gr_http_response_bound(&r);
 	ssize_t len;
 
-	if (reserve(c, bound + (length > 0 && length <= COPY_MAX ? (size_t)length : 0)) < 0)
+	if (reserve(c, bound + (length > 0 && length <= COPY_LAST ? (size_t)length : 0)) < 0)
 		return -ENOMEM;
 	len = gr_http_write_response(&r, c->out + c->out_len, bound);
 	if (len < 0)
@@ -342,6 +343,12 @@ static int add_chunk(struct gr_httpd_conn *c, const char *p, size_t n)
 	return rc < 0 ? rc : add(c, "\r\n", 2);
 }
 
+/* More requests are here already, and can be answered before this answer goes out. */
+static bool may_collect(const struct gr_httpd_conn *c)
+{
+	return c->keep && c->stream->len > 0 && c->body.kind == GR_BODY_NONE && c->out_len < COLLECT_MAX;
+}
+
 /* Adds a piece of the body in the response's framing. -EMSGSIZE: more than the head promised. */
 static int add_framed(struct gr_httpd_conn *c, const char *p, size_t n)
 {
@@ -354,6 +361,8 @@ static int add_framed(struct gr_httpd_conn *c, const char *p, size_t n)
 		if ((int64_t)n > c->to_send)
 			return -EMSGSIZE;
 		c->to_send -= (int64_t)n;
+		if (c->to_send == 0 && n > COPY_LAST && !may_collect(c))
+			return send_with(c, p, n);
 	}
 	return add(c, p, n);
 }
@@ -390,12 +399,6 @@ static int end_body(struct gr_httpd_conn *c)
 	if (c->to_send > 0)
 		c->keep = false;
 	return rc;
-}
-
-/* More requests are here already, and can be answered before this answer goes out. */
-static bool may_collect(const struct gr_httpd_conn *c)
-{
-	return c->keep && c->stream->len > 0 && c->body.kind == GR_BODY_NONE && c->out_len < COLLECT_MAX;
 }
 
 int gr_httpd_complete(struct gr_httpd_conn *c, int rc)
