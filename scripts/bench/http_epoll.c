@@ -2,8 +2,8 @@
 /* Yardstick: an HTTP server written straight on epoll, one read and one write per request. It looks for the empty line that
  * ends each head and answers with a fixed text: no HTTP server can do less.
  *
- * Alone: cc -O2 -o http_epoll scripts/bench/http_epoll.c && ./http_epoll [PORT [BYTES]]
- * It prints its address and serves until SIGTERM. BYTES: length of a body other than "hello world". */
+ * Alone: cc -O2 -o http_epoll scripts/bench/http_epoll.c && ./http_epoll [PORT]
+ * It prints its address and serves until SIGTERM. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,16 +19,14 @@
 
 enum { MAX_EVENTS = 256, BUFFER = 16384 };
 
-static const char HEAD[] =
+static const char ANSWER[] =
 	"HTTP/1.1 200 OK\r\n"
 	"Content-Type: text/plain; charset=utf-8\r\n"
 	"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
-	"Content-Length: %d\r\n"
-	"\r\n";
-enum { PIPELINED = 64, BODY_MAX = 8192 };
-
-static char answer[sizeof HEAD + BODY_MAX];
-static int length; /* its */
+	"Content-Length: 12\r\n"
+	"\r\n"
+	"hello world\n";
+enum { LENGTH = sizeof(ANSWER) - 1, PIPELINED = 64 };
 
 struct conn {
 	int fd;
@@ -76,7 +74,7 @@ static int take_heads(struct conn *c)
 /* Clients that do not read their answers are dropped: this is a yardstick only. */
 static void on_readable(struct conn *c)
 {
-	static char answers[PIPELINED * sizeof answer];
+	static char answers[PIPELINED * LENGTH];
 	ssize_t got = recv(c->fd, c->buf + c->end, BUFFER - c->end, 0);
 	int n;
 
@@ -88,8 +86,8 @@ static void on_readable(struct conn *c)
 	c->end += got;
 	while ((n = take_heads(c)) > 0) {
 		for (int i = 0; i < n; i++)
-			memcpy(answers + i * length, answer, length);
-		if (send(c->fd, answers, n * length, MSG_NOSIGNAL) != n * length) {
+			memcpy(answers + i * LENGTH, ANSWER, LENGTH);
+		if (send(c->fd, answers, n * LENGTH, MSG_NOSIGNAL) != n * LENGTH) {
 			drop(c);
 			return;
 		}
@@ -131,16 +129,6 @@ static void listen_on(int port)
 	fflush(stdout);
 }
 
-static void prepare_answer(int bytes)
-{
-	char *body = answer + sprintf(answer, HEAD, bytes ? bytes : 12);
-
-	memset(body, 'x', bytes);
-	if (bytes == 0)
-		bytes = sprintf(body, "hello world\n");
-	length = body + bytes - answer;
-}
-
 static void stop(int sig)
 {
 	(void)sig;
@@ -151,9 +139,6 @@ int main(int argc, char **argv)
 {
 	struct epoll_event events[MAX_EVENTS];
 
-	if (argc > 2 && (atoi(argv[2]) < 0 || atoi(argv[2]) > BODY_MAX))
-		die("BYTES");
-	prepare_answer(argc > 2 ? atoi(argv[2]) : 0);
 	signal(SIGTERM, stop);
 	epfd = epoll_create1(EPOLL_CLOEXEC);
 	if (epfd < 0)
