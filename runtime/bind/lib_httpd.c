@@ -82,6 +82,8 @@ static int l_config(lua_State *L)
 	copy_field(L, "server_header", c->server, sizeof(c->server));
 	lua_getfield(L, 1, "https");
 	c->https = lua_toboolean(L, -1);
+	lua_getfield(L, 1, "silent");
+	c->silent = lua_toboolean(L, -1);
 	lua_getfield(L, 1, "proxy_protocol");
 	c->proxy_protocol = lua_toboolean(L, -1);
 	lua_settop(L, 2);
@@ -264,7 +266,7 @@ static int next_request(lua_State *L, struct gr_httpd_conn *c, int env)
 	bool idle;
 
 	c->idle = true;
-	scan.until = gr_until(c->config->idle_timeout);
+	scan.until = gr_until_roughly(c->config->idle_timeout);
 	gr_http_head_init(&scan.head, shared_fields, &c->config->limits);
 	n = gr_stream_scan(c->stream, scan_head, &scan, &scan.until, &p);
 	idle = c->idle;
@@ -336,9 +338,10 @@ static int l_run(lua_State *L)
 		lua_rawseti(L, 4, GR_HTTPD_REQUEST);
 		lua_pushvalue(L, 2);
 		lua_insert(L, 5);
-		gr_httpd_push_response(L, c, 4);
-		lua_call(L, 2, LUA_MULTRET);
-		rc = gr_httpd_finish(L, c, 5);
+		if (!c->config->silent)
+			gr_httpd_push_response(L, c, 4);
+		lua_call(L, c->config->silent ? 1 : 2, LUA_MULTRET);
+		rc = gr_httpd_finish(L, c, 4, 5);
 		lua_settop(L, 4);
 		if (rc < 0)
 			return end_of_connection(L, rc);

@@ -22,6 +22,7 @@ struct gr_httpd_config {
 	uint32_t max_requests; /* on one connection; 0 = any number */
 	bool stopping;         /* each response is its connection's last */
 	bool https;
+	bool silent;          /* the handler takes no response object */
 	bool proxy_protocol;  /* connections begin with a header that says whom they come from */
 	double min_rate;      /* bytes per second below which a body is too slow; 0 = none */
 	int gzip;             /* level at which responses are compressed; 0 = they are not */
@@ -115,9 +116,10 @@ void gr_httpd_response_init(lua_State *L);
 /* Pushes the response to the present request. */
 void gr_httpd_push_response(lua_State *L, struct gr_httpd_conn *c, int env);
 
-/* Sends what the handler returned, the values from `first` up to the top, unless it has sent a response itself. Returns 0
- * or an error of the connection. Raises when the values are none. Parks. */
-int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int first);
+/* Sends what the handler returned, the values from `first` up to the top, unless it has sent a response itself. `env` is
+ * the index of the connection's environment. Returns 0 or an error of the connection. Raises when the values are none.
+ * Parks. */
+int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int env, int first);
 
 /* ---- Sending (lib_httpd_send.c). What fails returns an error of the connection. ---- */
 

@@ -299,7 +299,7 @@ static void keep_value(lua_State *L, int key, int value)
 {
 	lua_getfenv(L, 1);
 	if (lua_objlen(L, -1) > GR_HTTPD_STATE) {
-		lua_createtable(L, GR_HTTPD_STATE, 4);
+		lua_createtable(L, GR_HTTPD_STATE, 2);
 		for (int slot = GR_HTTPD_CONN; slot <= GR_HTTPD_STATE; slot++) {
 			lua_rawgeti(L, -2, slot);
 			lua_rawseti(L, -2, slot);
@@ -328,12 +328,14 @@ static int l_request_index(lua_State *L)
 
 	lua_settop(L, 2);
 	lua_pushvalue(L, 2);
-	lua_rawget(L, lua_upvalueindex(1));
-	if (!lua_isnil(L, -1))
-		return 1;
-	lua_pushvalue(L, 2);
 	lua_rawget(L, lua_upvalueindex(2));
-	g = lua_isnil(L, -1) ? NULL : &getters[lua_tointeger(L, -1)];
+	g = lua_isnil(L, 3) ? NULL : &getters[lua_tointeger(L, 3)];
+	if (g == NULL) {
+		lua_pushvalue(L, 2);
+		lua_rawget(L, lua_upvalueindex(1));
+		if (!lua_isnil(L, 4))
+			return 1;
+	}
 	lua_settop(L, 2);
 	if ((g == NULL || g->kept) && push_kept(L))
 		return 1;

@@ -172,9 +172,10 @@ static int default_status(const struct gr_httpd_conn *c)
 	return c->body.error ? 400 : 204;
 }
 
-int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int first)
+int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int env, int first)
 {
-	int n = lua_gettop(L) - first + 1, env;
+	int n = lua_gettop(L) - first + 1;
+	bool alone;
 
 	/* The connection is no longer HTTP's, so that `return ws:close()` means nothing either. */
 	if (c->taken)
@@ -190,10 +191,8 @@ int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int first)
 		return c->reply == GR_REPLY_STARTED ? gr_httpd_complete(c, 0) : 0;
 	}
 	lua_settop(L, first + n - 1);
-	lua_getfenv(L, 1);
-	env = lua_gettop(L);
-	if (c->status == 0 && (c->method == GR_METHOD_TRACE || c->method == GR_METHOD_CONNECT) &&
-	    (n == 0 || lua_type(L, first) != LUA_TNUMBER)) {
+	alone = n == 0 || lua_type(L, first) != LUA_TNUMBER;
+	if (alone && c->status == 0 && (c->method == GR_METHOD_TRACE || c->method == GR_METHOD_CONNECT)) {
 		/* A handler that does not look at the method cannot have meant these. */
 		c->keep = false;
 		return gr_httpd_send_status(c, 501, NULL);
@@ -202,7 +201,7 @@ int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int first)
 		c->status = c->status ? c->status : default_status(c);
 		return reply_empty(L, c, env);
 	}
-	if (lua_type(L, first) != LUA_TNUMBER) {
+	if (alone) {
 		if (n > 1)
 			return luaL_error(L, "bad response: a body and %d more values", n - 1);
 		return reply_body(L, c, env, first);

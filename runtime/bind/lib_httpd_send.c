@@ -11,7 +11,8 @@
 #include "http/write.h"
 
 enum {
-	COPY_MAX = 16 << 10,    /* larger pieces of a body are sent from where they are */
+	COPY_MAX = 16 << 10,    /* larger pieces of a body are sent from where they are … */
+	COPY_LAST = 2 << 10,    /* … and so are larger last ones, when nothing more is to go out with them */
 	COLLECT_MAX = 64 << 10, /* bytes of pipelined responses that go out together */
 	FIELDS_MAX = 128,       /* of a response, ours included */
 	OWN_FIELDS = 4,         /* that is so many: Server, Content-Type, Vary, Content-Encoding */
@@ -27,6 +28,8 @@ static int reserve(struct gr_httpd_conn *c, size_t n)
 
 	if (cap <= c->out_cap)
 		return 0;
+	if (cap < c->out_cap * 2)
+		cap = c->out_cap * 2;
 	out = realloc(c->out, cap);
 	if (out == NULL)
 		return -ENOMEM;
@@ -68,7 +71,7 @@ static int send_steadily(struct gr_httpd_conn *c, const struct iovec all[2])
 	int rc;
 
 	do {
-		double until = gr_until(c->config->write_timeout);
+		double until = gr_until_roughly(c->config->write_timeout);
 		struct iovec rest[2];
 		int n = rest_of(all, sent, rest);
 
@@ -83,7 +86,7 @@ static int send_steadily(struct gr_httpd_conn *c, const struct iovec all[2])
 static int send_with(struct gr_httpd_conn *c, const char *p, size_t n)
 {
 	struct iovec all[2] = {{c->out, c->out_len}, {(void *)p, n}};
-	int rc = gr_stream_begin_write(c->stream, gr_until(c->config->write_timeout));
+	int rc = gr_stream_begin_write(c->stream, gr_until_roughly(c->config->write_timeout));
 
 	if (rc < 0)
 		return rc;
@@ -146,13 +149,17 @@ struct gr_slice gr_httpd_slice_at(lua_State *L, int idx)
 	return s;
 }
 
-/* Writes the head of a response whose body has that length (-1: unknown). Returns 0 or an enum gr_http_error. */
-static int add_head(struct gr_httpd_conn *c, const struct gr_http_pair *fields, int n, int64_t length)
+static const char TEXT[] = "text/plain; charset=utf-8";
+
+/* Writes the head of a response whose body has that length (-1: unknown), with these fields and that Content-Type, unless
+ * it is NULL. Returns 0 or an enum gr_http_error. */
+static int add_head(struct gr_httpd_conn *c, const struct gr_http_pair *fields, int n, const char *type, int64_t length)
 {
 	struct gr_http_response r = {
 		.status = c->status ? c->status : 200,
 		.fields = fields,
 		.nfields = (size_t)n,
+		.type = type,
 		.date = date_now(),
 		.method = c->method,
 		.minor = c->minor,
@@ -162,7 +169,7 @@ static int add_head(struct gr_httpd_conn *c, const struct gr_http_pair *fields, 
 	size_t bound = gr_http_response_bound(&r);
 	ssize_t len;
 
-	if (reserve(c, bound + (length > 0 && length <= COPY_MAX ? (size_t)length : 0)) < 0)
+	if (reserve(c, bound + (length > 0 && length <= COPY_LAST ? (size_t)length : 0)) < 0)
 		return -ENOMEM;
 	len = gr_http_write_response(&r, c->out + c->out_len, bound);
 	if (len < 0)
@@ -211,7 +218,7 @@ static void add_own_fields(const struct gr_httpd_conn *c, struct fields *f, bool
 	if (c->config->server[0] && !find_field(f, "server"))
 		add_field(f, slice("Server"), slice(c->config->server));
 	if (body && !find_field(f, "content-type"))
-		add_field(f, slice("Content-Type"), slice("text/plain; charset=utf-8"));
+		add_field(f, slice("Content-Type"), slice(TEXT));
 }
 
 /* ---- Compression ---- */
@@ -301,7 +308,7 @@ static __attribute__((noinline)) void start_with_fields(lua_State *L, struct gr_
 	}
 	add_own_fields(c, &f, length != 0);
 	gzip = choose_compression(L, c, env, &f, length);
-	rc = add_head(c, f.list, f.n, gzip ? -1 : length);
+	rc = add_head(c, f.list, f.n, NULL, gzip ? -1 : length);
 	if (rc == 0 && gzip && c->framing != GR_BODY_NONE)
 		rc = gr_httpd_gzip_begin(c, length);
 	lua_settop(L, list - 1);
@@ -311,20 +318,14 @@ static __attribute__((noinline)) void start_with_fields(lua_State *L, struct gr_
 
 void gr_httpd_start(lua_State *L, struct gr_httpd_conn *c, int env, int64_t length)
 {
-	struct fields_of_two {
-		struct gr_http_pair list[2];
-	} two;
-	int n = 0, rc;
+	struct gr_http_pair server = {{"Server", 6}, slice(c->config->server)};
+	int rc;
 
 	if (c->nfields > 0 || c->compress) {
 		start_with_fields(L, c, env, length);
 		return;
 	}
-	if (c->config->server[0])
-		two.list[n++] = (struct gr_http_pair){slice("Server"), slice(c->config->server)};
-	if (length != 0)
-		two.list[n++] = (struct gr_http_pair){slice("Content-Type"), slice("text/plain; charset=utf-8")};
-	rc = add_head(c, two.list, n, length);
+	rc = add_head(c, &server, server.value.len > 0, length != 0 ? TEXT : NULL, length);
 	if (rc < 0)
 		fail_head(L, rc);
 }
@@ -342,6 +343,12 @@ static int add_chunk(struct gr_httpd_conn *c, const char *p, size_t n)
 	return rc < 0 ? rc : add(c, "\r\n", 2);
 }
 
+/* More requests are here already, and can be answered before this answer goes out. */
+static bool may_collect(const struct gr_httpd_conn *c)
+{
+	return c->keep && c->stream->len > 0 && c->body.kind == GR_BODY_NONE && c->out_len < COLLECT_MAX;
+}
+
 /* Adds a piece of the body in the response's framing. -EMSGSIZE: more than the head promised. */
 static int add_framed(struct gr_httpd_conn *c, const char *p, size_t n)
 {
@@ -354,6 +361,8 @@ static int add_framed(struct gr_httpd_conn *c, const char *p, size_t n)
 		if ((int64_t)n > c->to_send)
 			return -EMSGSIZE;
 		c->to_send -= (int64_t)n;
+		if (c->to_send == 0 && n > COPY_LAST && !may_collect(c))
+			return send_with(c, p, n);
 	}
 	return add(c, p, n);
 }
@@ -392,12 +401,6 @@ static int end_body(struct gr_httpd_conn *c)
 	return rc;
 }
 
-/* More requests are here already, and can be answered before this answer goes out. */
-static bool may_collect(const struct gr_httpd_conn *c)
-{
-	return c->keep && c->stream->len > 0 && c->body.kind == GR_BODY_NONE && c->out_len < COLLECT_MAX;
-}
-
 int gr_httpd_complete(struct gr_httpd_conn *c, int rc)
 {
 	if (rc == 0)
@@ -409,7 +412,6 @@ int gr_httpd_complete(struct gr_httpd_conn *c, int rc)
 
 int gr_httpd_send_status(struct gr_httpd_conn *c, int status, const char *text)
 {
-	static const struct gr_http_pair type = {{"Content-Type", 12}, {"text/plain; charset=utf-8", 25}};
 	char body[160];
 	int rc;
 
@@ -417,7 +419,7 @@ int gr_httpd_send_status(struct gr_httpd_conn *c, int status, const char *text)
 		return 0;
 	c->status = status;
 	snprintf(body, sizeof(body), "%d %s\n", status, text ? text : gr_http_reason(status));
-	rc = add_head(c, &type, 1, (int64_t)strlen(body));
+	rc = add_head(c, NULL, 0, TEXT, (int64_t)strlen(body));
 	if (rc == 0)
 		rc = gr_httpd_add_body(c, body, strlen(body));
 	return gr_httpd_complete(c, rc);

@@ -4,6 +4,7 @@
 
 #include <poll.h>
 #include <stddef.h>
+#include <time.h>
 
 #include "core/hub.h"
 
@@ -12,6 +13,17 @@ double gr_until(double seconds)
 	if (seconds <= 0)
 		return 0;
 	return seconds < 1e15 ? gr_now() + seconds : INFINITY;
+}
+
+/* The kernel's clock of the last tick, which is at most 10 ms ago. */
+double gr_until_roughly(double seconds)
+{
+	struct timespec t;
+
+	if (!(seconds > 0 && seconds < 1e15))
+		return gr_until(seconds);
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9 + 0.01 + seconds;
 }
 
 /* ---- Cancel and deadline ---- */

@@ -18,6 +18,9 @@
 /* The end of a wait that starts now and may take `seconds`; 0 or less: do not wait; NAN or INFINITY: never ends. */
 double gr_until(double seconds);
 
+/* The same for time-outs of calls that rarely wait, at a fifth of the price: it ends up to 10 ms late. */
+double gr_until_roughly(double seconds);
+
 /* Fails as a wait would because of cancel or deadline, otherwise returns 0 without waiting. Every call that may park
  * starts with it, so that a cancelled thread cannot go on with calls that happen not to wait. */
 int gr_check_slow(void);

@@ -5,6 +5,15 @@
 
 #include "http/http1.h"
 
+/* Whether a field of that name may mean anything here: a quick look at its length and first letter. */
+static inline bool gr_framing_cares(const char *name, size_t len)
+{
+	const uint32_t lengths = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 14 | 1 << 17;
+	const uint32_t letters = 1 << ('h' & 31) | 1 << ('e' & 31) | 1 << ('u' & 31) | 1 << ('c' & 31) | 1 << ('t' & 31);
+
+	return len < 32 && (lengths >> len & 1) && (letters >> (*name & 31) & 1);
+}
+
 /* Takes note of a field that was just parsed. Returns 1, or an enum gr_http_error. */
 int gr_framing_note(struct gr_http_head *h, const char *buf, const struct gr_http_field *f);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Heads of requests and responses: lines and fields. What the fields mean for the body is in framing.c. */
+#define _GNU_SOURCE
 #include "http/http1.h"
 
 #include <string.h>
@@ -27,8 +28,18 @@ static struct gr_http_span span(const char *buf, const char *from, const char *t
 	return (struct gr_http_span){(uint32_t)(from - buf), (uint32_t)(to - from)};
 }
 
-static const char *scan(const char *p, const char *end, int class)
+static inline const char *scan(const char *p, const char *end, int class)
 {
+	for (; end - p >= 4; p += 4) {
+		if (!gr_char_is(p[0], class))
+			return p;
+		if (!gr_char_is(p[1], class))
+			return p + 1;
+		if (!gr_char_is(p[2], class))
+			return p + 2;
+		if (!gr_char_is(p[3], class))
+			return p + 3;
+	}
 	while (p < end && gr_char_is(*p, class))
 		p++;
 	return p;
@@ -240,26 +251,35 @@ static struct gr_http_span value_span(const char *buf, const char *from, const c
 	return span(buf, from, to);
 }
 
-/* Parses a field into *f and moves *at behind its line. */
-static int field_line(struct gr_http_field *f, const char *buf, const char *end, const char **at)
+/* The end of a token that does not reach to the end of the buffer. */
+static inline const char *token_end(const char *p)
 {
-	const char *from = *at, *p = scan(from, end, GR_CHAR_TOKEN);
+	for (;; p += 4) {
+		if (!gr_char_is(p[0], GR_CHAR_TOKEN))
+			return p;
+		if (!gr_char_is(p[1], GR_CHAR_TOKEN))
+			return p + 1;
+		if (!gr_char_is(p[2], GR_CHAR_TOKEN))
+			return p + 2;
+		if (!gr_char_is(p[3], GR_CHAR_TOKEN))
+			return p + 3;
+	}
+}
 
-	if (p == end)
-		return 0;
+/* Parses a field into *f and moves *at behind its line. The byte before `end` is LF: nothing here can run past it. */
+static inline int field_line(struct gr_http_field *f, const char *buf, const char *end, const char **at)
+{
+	const char *from = *at, *p = token_end(from);
+
 	if (*p != ':' || p == from)
 		return name_error(from, p);
 	f->name = span(buf, from, p++);
-	while (p < end && (*p == ' ' || *p == '\t'))
+	while (*p == ' ' || *p == '\t')
 		p++;
 	from = p;
 	p = gr_text_value_end(p, end);
-	if (p == end)
-		return 0;
 	if (*p != '\r')
 		return *p == '\n' ? GR_HTTP_LINE_END : GR_HTTP_BAD_VALUE;
-	if (p + 1 == end)
-		return 0;
 	if (p[1] != '\n')
 		return GR_HTTP_LINE_END;
 	f->value = value_span(buf, from, p);
@@ -267,42 +287,35 @@ static int field_line(struct gr_http_field *f, const char *buf, const char *end,
 	return LINE_DONE;
 }
 
-static int empty_line(const char *end, const char **at)
+static int empty_line(const char **at)
 {
-	if (end - *at < 2)
-		return 0;
 	if ((*at)[1] != '\n')
 		return GR_HTTP_LINE_END;
 	*at += 2;
 	return HEAD_DONE;
 }
 
-static int add_field(struct gr_http_head *h, const char *buf, const struct gr_http_field *f, bool framed)
+/* Parses the line at *at and moves behind it unless something is wrong. The byte before `end` is LF. `framed`: fields that
+ * frame the message count. */
+static inline int next_line(struct gr_http_head *h, const char *buf, const char **at, const char *end, bool framed)
 {
-	if (h->nfields == h->limits->fields)
-		return GR_HTTP_MANY_FIELDS;
-	h->fields[h->nfields++] = *f;
-	return framed ? gr_framing_note(h, buf, f) : LINE_DONE;
-}
+	struct gr_http_field spare, *f = h->nfields < h->limits->fields ? &h->fields[h->nfields] : &spare;
+	const char *p = *at;
+	int rc = *p == '\r' ? empty_line(&p) : field_line(f, buf, end, &p);
 
-/* Parses one line and moves behind it unless something is wrong. `framed`: fields that frame the message count. */
-static int next_line(struct gr_http_head *h, const char *buf, const char *end, bool framed)
-{
-	const char *at = buf + h->line;
-	struct gr_http_field f;
-	int rc;
-
-	if (at == end)
-		return 0;
-	rc = *at == '\r' ? empty_line(end, &at) : field_line(&f, buf, end, &at);
 	if (rc <= 0)
 		return rc;
-	if (at - (buf + h->block) > h->limits->block)
+	if (p - buf > (ptrdiff_t)h->block + h->limits->block)
 		return GR_HTTP_LONG_BLOCK;
-	if (rc == LINE_DONE)
-		rc = add_field(h, buf, &f, framed);
+	if (rc == LINE_DONE) {
+		if (f == &spare)
+			return GR_HTTP_MANY_FIELDS;
+		h->nfields++;
+		if (framed && gr_framing_cares(buf + f->name.off, f->name.len))
+			rc = gr_framing_note(h, buf, f);
+	}
 	if (rc > 0)
-		h->line = (uint32_t)(at - buf);
+		*at = p;
 	return rc;
 }
 
@@ -334,11 +347,12 @@ static bool still_incomplete(const struct gr_http_head *h, const char *buf, size
 /* Parses the fields; the first line is done. Returns the length of the head. */
 static ssize_t parse_block(struct gr_http_head *h, const char *buf, size_t len, bool framed)
 {
-	int rc;
+	const char *at = buf + h->line, *lf = memrchr(at, '\n', len - h->line), *end = lf ? lf + 1 : at;
+	int rc = LINE_DONE;
 
-	do
-		rc = next_line(h, buf, buf + len, framed);
-	while (rc == LINE_DONE);
+	while (rc == LINE_DONE)
+		rc = at == end ? 0 : next_line(h, buf, &at, end, framed);
+	h->line = (uint32_t)(at - buf);
 	return rc == HEAD_DONE ? (ssize_t)h->line : stopped(h, buf, len, rc);
 }
 

@@ -32,34 +32,6 @@ bool gr_text_all(const char *p, size_t len, int class)
 	return true;
 }
 
-/* Non-zero if one of the eight bytes is below 0x20 or is 0x7f. A borrow can only mark bytes next to a true hit. */
-static uint64_t has_control(uint64_t x)
-{
-	const uint64_t ones = 0x0101010101010101, high = 0x8080808080808080;
-	uint64_t del = x ^ (ones * 0x7f);
-
-	return ((x - ones * 0x20) & ~x & high) | ((del - ones) & ~del & high);
-}
-
-const char *gr_text_value_end(const char *p, const char *end)
-{
-	uint64_t x;
-
-	for (;;) {
-		while (end - p >= 8) {
-			memcpy(&x, p, 8);
-			if (has_control(x))
-				break;
-			p += 8;
-		}
-		while (p < end && gr_char_is(*p, GR_CHAR_VALUE) && *p != '\t')
-			p++;
-		if (p == end || *p != '\t')
-			return p;
-		p++;
-	}
-}
-
 int gr_hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
@@ -68,16 +40,14 @@ int gr_hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static int lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
-}
-
 bool gr_text_same(const char *a, const char *b, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
-		if (a[i] != b[i] && lower(a[i]) != lower(b[i]))
+	for (size_t i = 0; i < len; i++) {
+		char differ = a[i] ^ b[i], letter = (char)(a[i] | 0x20);
+
+		if (differ && (differ != 0x20 || letter < 'a' || letter > 'z'))
 			return false;
+	}
 	return true;
 }
 
@@ -109,7 +79,8 @@ int64_t gr_text_number(const char *p, size_t len)
 	for (size_t i = 0; i < len; i++) {
 		unsigned digit = (unsigned char)p[i] - (unsigned)'0';
 
-		if (digit > 9 || n > ((uint64_t)INT64_MAX - digit) / 10)
+		/* Eighteen digits fit always. */
+		if (digit > 9 || (i >= 18 && n > ((uint64_t)INT64_MAX - digit) / 10))
 			return -1;
 		n = n * 10 + digit;
 	}

@@ -3,9 +3,11 @@
 #ifndef GR_HTTP_TEXT_H
 #define GR_HTTP_TEXT_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Bytes that somebody else owns, without a NUL at the end. */
 struct gr_slice {
@@ -35,8 +37,44 @@ static inline bool gr_char_is(char c, int class)
 /* True if all bytes are of the class; true for none. */
 bool gr_text_all(const char *p, size_t len, int class);
 
+/* The high bits of those of the eight bytes that are below 0x20 or 0x7f. No sum carries into the next byte. */
+static inline uint64_t gr_text_controls(uint64_t x)
+{
+	const uint64_t ones = 0x0101010101010101, high = 0x8080808080808080;
+	uint64_t low = x & ~high;
+
+	return (~(low + ones * 0x60) | (low + ones)) & ~x & high;
+}
+
+/* False only if all of the eight bytes are 0x20 to 0x7e. */
+static inline bool gr_text_unusual(uint64_t x)
+{
+	const uint64_t ones = 0x0101010101010101, high = 0x8080808080808080;
+
+	return ((x - ones * 0x20) | (x + ones)) & high;
+}
+
 /* The first byte in [p, end) that may not stand in a field's value, or `end`. */
-const char *gr_text_value_end(const char *p, const char *end);
+static inline const char *gr_text_value_end(const char *p, const char *end)
+{
+	uint64_t x, hits;
+
+	while (end - p >= 8) {
+		memcpy(&x, p, 8);
+		hits = gr_text_unusual(x) ? gr_text_controls(le64toh(x)) : 0;
+		if (hits == 0) {
+			p += 8;
+			continue;
+		}
+		p += __builtin_ctzll(hits) / 8;
+		if (*p != '\t')
+			return p;
+		p++;
+	}
+	while (p < end && gr_char_is(*p, GR_CHAR_VALUE))
+		p++;
+	return p;
+}
 
 /* 0-15, or -1 when the character is no hexadecimal digit. */
 int gr_hex_digit(char c);

@@ -7,7 +7,7 @@
 #include "http/date.h"
 #include "http/field.h"
 
-/* More than the first line without its texts, Date, Connection and the framing take. */
+/* More than the first line without its texts, Date, Connection, the framing and the name of Content-Type take. */
 enum { OWN_FIELDS = 192 };
 
 /* What the caller's fields say about matters that are decided here. */
@@ -89,8 +89,9 @@ static char *put_text(char *to, const char *text)
 	return put(to, text, strlen(text));
 }
 
-static char *put_number(char *to, int64_t n)
+static char *put_number(char *to, int64_t number)
 {
+	uint64_t n = (uint64_t)number;
 	char digits[20];
 	size_t at = sizeof(digits);
 
@@ -149,9 +150,14 @@ static struct gr_slice reason(const struct gr_http_response *r)
 	return r->reason.p ? r->reason : (struct gr_slice){text, strlen(text)};
 }
 
+static size_t response_bound(const struct gr_http_response *r, struct gr_slice phrase)
+{
+	return OWN_FIELDS + phrase.len + (r->type ? strlen(r->type) : 0) + fields_size(r->fields, r->nfields);
+}
+
 size_t gr_http_response_bound(const struct gr_http_response *r)
 {
-	return OWN_FIELDS + reason(r).len + fields_size(r->fields, r->nfields);
+	return response_bound(r, reason(r));
 }
 
 /* Neither body nor framing: RFC 9112 section 6.3. */
@@ -184,14 +190,12 @@ static int decide(struct gr_http_response *r, const struct noted *n)
 	return 0;
 }
 
-static char *put_status(char *to, const struct gr_http_response *r)
+static char *put_status(char *to, int status, struct gr_slice phrase)
 {
-	struct gr_slice text = reason(r);
-
 	to = put_text(to, "HTTP/1.1 ");
-	to = put_number(to, r->status);
+	to = put_number(to, status);
 	*to++ = ' ';
-	to = put(to, text.p, text.len);
+	to = put(to, phrase.p, phrase.len);
 	return put(to, "\r\n", 2);
 }
 
@@ -214,6 +218,12 @@ static char *put_connection(char *to, const struct gr_http_response *r)
 	return r->minor == 0 ? put_text(to, "Connection: keep-alive\r\n") : to;
 }
 
+static char *put_type(char *to, const char *type)
+{
+	to = put_text(to, "Content-Type: ");
+	return put(put_text(to, type), "\r\n", 2);
+}
+
 static char *put_date(char *to, const char *date)
 {
 	to = put_text(to, "Date: ");
@@ -222,6 +232,7 @@ static char *put_date(char *to, const char *date)
 
 ssize_t gr_http_write_response(struct gr_http_response *r, char *buf, size_t size)
 {
+	struct gr_slice phrase = reason(r);
 	struct noted n = {.length = -1};
 	char *to = buf;
 	int rc;
@@ -231,13 +242,15 @@ ssize_t gr_http_write_response(struct gr_http_response *r, char *buf, size_t siz
 	rc = check_fields(r->fields, r->nfields, &n);
 	if (rc < 0)
 		return rc;
-	if (size < gr_http_response_bound(r))
+	if (size < response_bound(r, phrase))
 		return GR_HTTP_NO_SPACE;
 	rc = decide(r, &n);
 	if (rc < 0)
 		return rc;
-	to = put_status(to, r);
+	to = put_status(to, r->status, phrase);
 	to = put_fields(to, r->fields, r->nfields);
+	if (r->type)
+		to = put_type(to, r->type);
 	if (r->date && !n.date && r->status >= 200)
 		to = put_date(to, r->date);
 	to = put_framing(to, r, &n);

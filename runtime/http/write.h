@@ -20,6 +20,7 @@ struct gr_http_response {
 	struct gr_slice reason; /* p == NULL: the standard phrase */
 	const struct gr_http_pair *fields;
 	size_t nfields;
+	const char *type;           /* a Content-Type that is known to be valid, NULL for none; not among `fields` then */
 	const char *date;           /* GR_HTTP_DATE bytes, NULL for none; not sent with 1xx or when `fields` have one */
 	enum gr_http_method method; /* of the request */
 	uint8_t minor;              /* of the request */

@@ -8,6 +8,7 @@ local Router = { __name = "grun.http.router" }
 Router.__index = Router
 
 local texts = require("grun.core.httptext")
+local new_table = require("table.new")
 
 -- A node of the tree, one for each segment of the paths: `literal` children by text, one child for
 -- a parameter, one for the rest of the path, and handlers by method.
@@ -166,13 +167,20 @@ local function pick(handlers, method)
   return handlers[method] or method == "HEAD" and handlers.GET or handlers["*"]
 end
 
--- Looks for the route that serves the path from byte `at` (a "/") on: `match` has the method and
--- gets the parameters' values, and the handlers of other methods that were met. Goes back when a
--- plain segment leads nowhere. Returns the route and how many values there are.
+-- What `find` is told and has found. One for all requests, since nothing waits while it is in use.
+local match = {
+  method = "", -- of the request
+  others = nil, -- methods that the path has routes for, when its own has none
+  rest = nil, -- what a "*name" matched, as it was sent
+  -- and the parameters' values from 1 on
+}
+
+-- Looks for the route that serves the path from byte `at` (a "/") on; fills `match`. Goes back when
+-- a plain segment leads nowhere. Returns the route and how many values there are.
 local find
 
 -- The same for a path that ends at this node.
-local function take(node, match, n)
+local function take(node, n)
   local handlers = node.handlers
   if not handlers then
     return nil
@@ -187,8 +195,8 @@ local function take(node, match, n)
   end
 end
 
-local function take_rest(node, match, path, at, n)
-  local route, count = take(node, match, n + 1)
+local function take_rest(node, path, at, n)
+  local route, count = take(node, n + 1)
   if route then
     match[n + 1] = decode(path:sub(at + 1))
     match.rest = at <= #path and path:sub(at) or "/"
@@ -196,12 +204,12 @@ local function take_rest(node, match, path, at, n)
   return route, count
 end
 
-function find(node, match, path, at, n)
+function find(node, path, at, n)
   local route, count
   if at > #path then
-    route, count = take(node, match, n)
+    route, count = take(node, n)
     if not route and node.rest then
-      route, count = take_rest(node.rest, match, path, at, n)
+      route, count = take_rest(node.rest, path, at, n)
     end
     return route, count
   end
@@ -209,16 +217,16 @@ function find(node, match, path, at, n)
   local segment = path:sub(at + 1, stop - 1)
   local next_node = node.literal[segment] or node.literal[decode(segment)]
   if next_node then
-    route, count = find(next_node, match, path, stop, n)
+    route, count = find(next_node, path, stop, n)
   end
   if not route and node.param and segment ~= "" then
-    route, count = find(node.param, match, path, stop, n + 1)
+    route, count = find(node.param, path, stop, n + 1)
     if route then
       match[n + 1] = decode(segment)
     end
   end
   if not route and node.rest then
-    route, count = take_rest(node.rest, match, path, at, n)
+    route, count = take_rest(node.rest, path, at, n)
   end
   return route, count
 end
@@ -235,10 +243,10 @@ local function allowed(others)
 end
 
 -- Answers when there is no route: 405 when there are some for other methods.
-local function refuse(self, match, req, res)
+local function refuse(self, method, req, res)
   if match.others then
     res:header("Allow", allowed(match.others))
-    return match.method == "OPTIONS" and 204 or 405
+    return method == "OPTIONS" and 204 or 405
   end
   local not_found = (self._top or self)._not_found
   if not_found then
@@ -260,14 +268,14 @@ function Router:__call(req, res)
   elseif path == "" then -- "http://host"
     path = "/"
   end
-  local match = { method = method }
-  route = find(self._root, match, path, 1, 0)
+  match.method, match.others = method, nil
+  route = find(self._root, path, 1, 0)
   if not route then
-    return refuse(self, match, req, res)
+    return refuse(self, method, req, res)
   end
   local names = route.names
   if names then
-    local params = {}
+    local params = new_table(0, #names)
     for i = 1, #names do
       params[names[i]] = match[i]
     end

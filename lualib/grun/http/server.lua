@@ -103,8 +103,14 @@ local function check_range(name, value)
   end
 end
 
-local function configure(opts, https)
-  local config = { https = https }
+-- Whether a handler has no use for the response object: then none is made.
+local function takes_no_response(app)
+  local info = type(app) == "function" and debug.getinfo(app, "u")
+  return info and info.nparams < 2 and not info.isvararg
+end
+
+local function configure(app, opts, https)
+  local config = { https = https, silent = takes_no_response(app) }
   for name, default in pairs(defaults) do
     local value = opts[name] or default
     check_range(name, value)
@@ -233,7 +239,7 @@ function M.new(address, app, opts)
     app = app,
     https = https,
     listen = listen_address(https, address:match("^https?://(.*)$")),
-    config = configure(opts, https),
+    config = configure(app, opts, https),
     log = opts.access_log and require("grun.http.access_log").new(opts.access_log) or nil,
     states = {}, -- open connection -> its state
   }, Http)
