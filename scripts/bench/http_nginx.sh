@@ -1,0 +1,17 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Beside the http bench: nginx as one process without a log, `return 200`. It cannot choose a port itself.
+# Alone: scripts/bench/http_nginx.sh DIRECTORY, which holds its files
+set -e
+port=$((20000 + $$ % 10000))
+mkdir -p "$1"
+cat >"$1/nginx.conf" <<END
+daemon off; master_process off; pid nginx.pid; error_log stderr crit;
+events { worker_connections 20000; }
+http {
+	access_log off; keepalive_requests 100000000; default_type text/plain;
+	server { listen 127.0.0.1:$port backlog=4096; location / { return 200 "hello world\n"; } }
+}
+END
+echo "listening on http://127.0.0.1:$port"
+exec nginx -p "$1" -c nginx.conf
