@@ -4,7 +4,7 @@
 local cqueues = require("cqueues")
 local socket = require("cqueues.socket")
 
-local server = socket.listen({ host = "127.0.0.1", port = 0, nodelay = true })
+local server = socket.listen({ host = "127.0.0.1", port = 0 })
 local loop = cqueues.new()
 
 local function echo(conn)
@@ -20,8 +20,8 @@ local function echo(conn)
 end
 
 loop:wrap(function()
-  for conn in server:clients() do
-    loop:wrap(echo, conn)
+  while true do
+    loop:wrap(echo, (assert(server:accept({ nodelay = true }))))
   end
 end)
 

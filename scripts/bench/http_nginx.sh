@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/bin/bash
 # SPDX-License-Identifier: MIT
 # Beside the http bench: nginx as one process without a log, `return 200`. It cannot choose a port itself.
 # Alone: scripts/bench/http_nginx.sh DIRECTORY, which holds its files
@@ -13,5 +13,17 @@ http {
 	server { listen 127.0.0.1:$port backlog=4096; location / { return 200 "hello world\n"; } }
 }
 END
-echo "listening on http://127.0.0.1:$port"
+
+# Says so when the port can be connected to, and is no child of nginx.
+announce() {
+	local i
+	for i in {1..100}; do
+		if (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+			echo "listening on http://127.0.0.1:$port"
+			return
+		fi
+		sleep 0.02
+	done
+}
+(announce &)
 exec nginx -p "$1" -c nginx.conf

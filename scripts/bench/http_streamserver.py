@@ -12,6 +12,13 @@ KEEP, KEEP_OLD, CLOSE = (ANSWER % field for field in
 
 
 def serve(conn, _address):
+    try:
+        answer_all(conn)
+    except ConnectionError:
+        pass
+
+
+def answer_all(conn):
     conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     rest = b""
     while True:

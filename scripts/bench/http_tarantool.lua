@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Beside the http bench: Tarantool has no HTTP server of its own, so this only finds the ends of heads.
+-- Beside the http bench: Tarantool has no HTTP server of its own, so this only finds the ends of
+-- heads.
 -- Alone: tarantool scripts/bench/http_tarantool.lua
 package.path = (arg[0]:match("^.*/") or "") .. "?.lua;" .. package.path
 local answer = require("http_minimal").answer

@@ -18,7 +18,7 @@ local ctx = context.new("TLS", true)
 ctx:setCertificate(x509.new(contents(arg[1])))
 ctx:setPrivateKey(pkey.new(contents(arg[2])))
 
-local server = socket.listen({ host = "127.0.0.1", port = 0, nodelay = true })
+local server = socket.listen({ host = "127.0.0.1", port = 0 })
 local loop = cqueues.new()
 
 local function echo(conn)
@@ -36,8 +36,8 @@ local function echo(conn)
 end
 
 loop:wrap(function()
-  for conn in server:clients() do
-    loop:wrap(echo, conn)
+  while true do
+    loop:wrap(echo, (assert(server:accept({ nodelay = true }))))
   end
 end)
 

@@ -2,9 +2,9 @@
 # Beside the tls bench: the same server on gevent's StreamServer.
 # Alone: python3 scripts/bench/tls_gevent.py CERT KEY
 import socket
-import ssl
 import sys
 
+from gevent import ssl
 from gevent.server import StreamServer
 
 

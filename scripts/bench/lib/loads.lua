@@ -4,6 +4,7 @@
 
 local process = require("scripts.bench.lib.process")
 local runtimes = require("scripts.bench.lib.runtimes")
+local statistics = require("scripts.bench.lib.statistics")
 
 local M = {
   seconds = 1.5, -- how long one load goes on
@@ -34,6 +35,13 @@ function M.load(source, options)
   end
 end
 
+local function contents(path)
+  local file = assert(io.open(path))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
 -- Milliseconds of wrk's "1.23ms".
 local function in_ms(text)
   local number, unit = text:match("^([%d.]+)(%a+)$")
@@ -57,17 +65,20 @@ function M.wrk(options)
       local target = (subject.options or options or "@/")
         :gsub("@", "http://127.0.0.1:" .. server.port):gsub("DIR", M.bench_dir)
       local wrk = "wrk -t1 -c64 --latency -d%d " .. target
-      process.complete(("sh -c 'timeout -s INT %g %s || true'"):format(WARM_UP, wrk:format(1)))
+      process.complete(("sh -c 'timeout -s INT %g %s || true'"):format(WARM_UP,
+        wrk:format(1)))
       local cpu, output = cpu_during(server, function()
         return process.complete(wrk:format(math.max(1, math.ceil(M.seconds))))
       end)
-      local requests, rate = output:match("(%d+) requests in"), output:match("Requests/sec: +([%d.]+)")
+      local requests = output:match("(%d+) requests in")
+      local rate = output:match("Requests/sec: +([%d.]+)")
       if not rate or output:find("Non-2xx", 1, true) or output:find("Socket errors", 1, true) then
         error(wrk .. ":\n" .. output, 0)
       end
       return {
         requests_per_s = tonumber(rate),
         cpu_ns = cpu / requests,
+        busy = cpu / requests * rate / 1e9,
         p50_ms = in_ms(output:match("50%%%s+(%S+)")),
         p99_ms = in_ms(output:match("99%%%s+(%S+)")),
       }
@@ -77,14 +88,15 @@ end
 
 local AB_REQUESTS, AB_RUNS = 1000, 5
 
---- The subject is an HTTP server, asked by ab as people do: a fresh server, ab -c 100 -n 1000 several
---- times. The rate is the median of these, the CPU time is all of it.
+--- The subject is an HTTP server, asked by ab as people do: a fresh server, ab -c 100 -n 1000
+--- several times. The rate is the median of these, the CPU time is all of it.
 ---@param options string
 function M.ab(options)
   return function(subject)
     return process.with_server(subject.command, function(server)
-      local ab = ("ab -q -r -c 100 -n %d %s http://127.0.0.1:%s/"):format(AB_REQUESTS, options,
-        server.port)
+      local times = M.build_dir .. "/ab.csv"
+      local ab = ("ab -q -c 100 -n %d -e %s %s http://127.0.0.1:%s/"):format(AB_REQUESTS, times,
+        options, server.port)
       process.complete(ab)
       local lists = { requests_per_s = {}, p50_ms = {}, p99_ms = {}, kept = {} }
       local cpu = cpu_during(server, function()
@@ -93,18 +105,19 @@ function M.ab(options)
           if not output:find("Failed requests: +0\n") or output:find("Non-2xx", 1, true) then
             error(ab .. ":\n" .. output, 0)
           end
-          local function add(key, pattern)
-            table.insert(lists[key], tonumber(output:match(pattern) or 0))
+          local function add(key, text, pattern)
+            table.insert(lists[key], tonumber(text:match(pattern) or 0))
           end
-          add("requests_per_s", "Requests per second: +([%d.]+)")
-          add("p50_ms", "\n +50%% +(%d+)")
-          add("p99_ms", "\n +99%% +(%d+)")
-          add("kept", "Keep%-Alive requests: +(%d+)")
+          add("requests_per_s", output, "Requests per second: +([%d.]+)")
+          add("kept", output, "Keep%-Alive requests: +(%d+)")
+          local percentiles = contents(times)
+          add("p50_ms", percentiles, "\n50,([%d.]+)")
+          add("p99_ms", percentiles, "\n99,([%d.]+)")
         end
       end)
       local found = { cpu_ns = cpu / (AB_REQUESTS * AB_RUNS) }
       for key, list in pairs(lists) do
-        found[key] = require("scripts.bench.lib.statistics").median(list)
+        found[key] = statistics.median(list)
       end
       return found
     end)
@@ -133,13 +146,14 @@ function M.idle(kind)
   end
 end
 
---- The same of a TLS connection.
-function M.idle_tls()
+--- The same of a TLS connection; fewer, since each takes a millisecond.
+---@param connections integer
+function M.idle_tls(connections)
   return function(subject)
     local load = runtimes.compile("tls_load.c")
     return process.with_server(LIMITED .. subject.command, function(server)
-      return process.figures(("%s%s -p %s -c %d -i %s"):format(LIMITED, load, server.pid, M.IDLE,
-        server.port), 300)
+      return process.figures(("%s%s -p %s -c %d -i %s"):format(LIMITED, load, server.pid,
+        connections, server.port))
     end)
   end
 end
@@ -160,7 +174,8 @@ end
 ---@param runs integer
 function M.start_up(runs)
   return function(subject)
-    return process.figures(("%s %d %s"):format(runtimes.compile("startup.c"), runs, subject.command))
+    return process.figures(("%s %d %s"):format(runtimes.compile("startup.c"), runs,
+      subject.command))
   end
 end
 

@@ -21,7 +21,8 @@ usage: scripts/bench/run [options] [NAME...]
   --rounds N     at most N rounds of each row (default 5)
   --quick        one short round, for trying
   --list         print the names and what they measure
-  --report DIR   write report.md, results.tsv, readme.md and charts there (without names: build/bench)
+  --report DIR   write report.md, results.tsv, readme.md and charts there
+                 (default without names: build/bench)
   -v             show every command and its output
 ]]
 

@@ -104,17 +104,21 @@ end
 ---@field pipe file*
 
 --- Starts a server whose first line of output ends in its port. It runs below timeout, which reaps
---- it and bounds its life.
+--- it and bounds its life. What it complains of is shown when it does not start, or with -v.
 ---@param command string
 ---@return bench.server
 function M.start(command)
-  local pipe = io.popen(("exec timeout --foreground -k 1 %d sh -c %s"):format(M.LIMIT * 5,
-    M.quote("echo $$; exec " .. M.on_core(M.SERVER_CORE, command))))
+  local complaints = os.tmpname()
+  local pipe = io.popen(("exec timeout --foreground -k 1 %d sh -c %s 2>%s"):format(M.LIMIT * 5,
+    M.quote("echo $$; exec " .. M.on_core(M.SERVER_CORE, command)),
+    M.verbose and "&2" or complaints))
   local pid, line = pipe:read("*l"), pipe:read("*l")
   local port = line and line:match(":(%d+)$")
+  local why = M.output("cat " .. complaints)
+  os.remove(complaints)
   if not port then
     M.stop({ pid = pid, pipe = pipe })
-    error(command .. " did not start: " .. tostring(line), 0)
+    error(("%s did not start: %s\n%s"):format(command, line or "", why), 0)
   end
   if M.verbose then
     io.stderr:write("+ ", command, " &   (", line, ")\n")
@@ -128,7 +132,6 @@ function M.stop(server)
   os.execute(([[
     kill -TERM PID 2>/dev/null
     for i in $(seq 100); do kill -0 PID 2>/dev/null || exit; sleep 0.05; done
-    echo "a server ignored SIGTERM for 5 s" >&2
     kill -KILL PID 2>/dev/null]]):gsub("PID", server.pid))
   server.pipe:read("*a")
   server.pipe:close()
@@ -166,7 +169,8 @@ function M.cpu(pid)
   end
   local used = tonumber(time.seconds) * 1e9 + tonumber(time.nanoseconds)
   for child in children(pid) do
-    used = used + M.cpu(child)
+    local ok, more = pcall(M.cpu, child)
+    used = used + (ok and more or 0) -- it may have ended meanwhile
   end
   return used
 end

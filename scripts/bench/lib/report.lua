@@ -72,8 +72,8 @@ local function missed(run)
     for _, verdict in ipairs(result.verdicts) do
       local what = ("%s: %s, %s"):format(result.row.title, verdict.what, verdict.limit)
       if verdict.ok == false then
-        list[#list + 1] = ("**%s**: reached %s, missed by %s.%s"):format(what, verdict.value, verdict.by,
-          verdict.why and " Why: " .. verdict.why .. "." or "")
+        list[#list + 1] = ("**%s**: reached %s, missed by %s.%s"):format(what, verdict.value,
+          verdict.by, verdict.why and " Why: " .. verdict.why .. "." or "")
       elseif verdict.ok == nil then
         unmeasured[#unmeasured + 1] = what .. ": " .. verdict.value
       end
@@ -171,6 +171,14 @@ local PEERS = { { "go", "Go" }, { "node", "node" }, { "gevent", "gevent" },
   { "tarantool", "Tarantool" } }
 local OTHERS = { "nginx", "fastapi", "lua-http", "cqueues", "asyncio" }
 
+local README = [[
+Measured with `%s` on %s under %s, %s; medians of rounds in which all take turns. The ratio is
+grun's figure to the yardstick's.
+
+![grun beside others](scripts/bench/chart.svg)
+
+%s]]
+
 local function find(result, field, value)
   for _, subject in ipairs(result.subjects) do
     if subject[field] == value and next(subject.values) then
@@ -208,7 +216,11 @@ local function readme_line(result, entry)
 end
 
 local function readme(run)
-  local lines = { { "", "grun", "yardstick", "ratio", "Go", "node", "gevent", "Tarantool", "others" } }
+  local lines = { { "", "grun", "yardstick", "ratio" } }
+  for _, peer in ipairs(PEERS) do
+    table.insert(lines[1], peer[2])
+  end
+  table.insert(lines[1], "others")
   for _, result in ipairs(run.results) do
     for _, entry in ipairs(not result.skipped and result.row.readme or {}) do
       lines[#lines + 1] = readme_line(result, entry)
@@ -218,9 +230,8 @@ local function readme(run)
   for _, fact in ipairs(run.facts) do
     facts[fact[1]] = fact[2]
   end
-  return ("Measured with `%s` on %s under %s, %s; medians of rounds in which all take turns. The " ..
-    "ratio is grun's figure to the yardstick's.\n\n![what a request costs](scripts/bench/chart.svg)\n\n%s")
-    :format(run.command, facts.Processor, facts.System, facts.Date, tables.markdown_lines(lines))
+  return README:format(run.command, facts.Processor, facts.System, facts.Date,
+    tables.markdown_lines(lines))
 end
 
 -- ---- All of it ----

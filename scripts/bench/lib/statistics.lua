@@ -16,9 +16,9 @@ function M.median(values)
   return #sorted % 2 == 1 and sorted[middle + 1] or (sorted[middle] + sorted[middle + 1]) / 2
 end
 
---- The median of the ratios of neighbouring runs: a[1] / b[1], a[2] / b[2] ... Both were measured in
---- turn, so what slows the machine down for a while falls on both. nil when there is none: a side
---- is missing, or b is 0.
+--- The median of the ratios of neighbouring runs: a[1] / b[1], a[2] / b[2] ... Both were measured
+--- in turn, so what slows the machine down for a while falls on both. nil when there is none: a
+--- side is missing, or b is 0.
 ---@param a number[]
 ---@param b number[]
 ---@return number?

@@ -64,7 +64,9 @@ end
 
 -- Why a row or subject that needs this much memory cannot be measured.
 local function too_little_memory(mib)
-  return mib and available_mib() < mib and ("less than %d MiB of memory are free"):format(mib) or nil
+  if mib and available_mib() < mib then
+    return ("less than %d MiB of memory are free"):format(mib)
+  end
 end
 
 local function contains(list, value)

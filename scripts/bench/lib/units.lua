@@ -1,10 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- How figures are written. A figure's key ends in its unit: cpu_ns, p99_us, rss_kib, requests_per_s.
+-- How figures are written. A figure's key ends in its unit: cpu_ns, p99_us, rss_kib,
+-- requests_per_s.
 
 local M = {}
 
 local function time(ns)
-  if ns < 999.5 then
+  if ns == 0 then
+    return "0"
+  elseif ns < 999.5 then
     return ("%.1f ns"):format(ns)
   elseif ns < 999.5e3 then
     return ("%.2f µs"):format(ns / 1e3)

@@ -30,15 +30,16 @@ local SUBJECTS = {
   { "luv", "http_luv.lua", as = "luv *" },
 }
 
-local STAR = "Those with a star have no HTTP server; they find the ends of heads and answer with a " ..
-  "fixed text. gevent's WSGIServer runs with TCP_NODELAY, which is not its default: without it " ..
-  "head and body of an answer wait 40 ms for each other"
+local STAR = "Those with a star have no HTTP server; they find the ends of heads and answer " ..
+  "with a fixed text. gevent's WSGIServer runs with TCP_NODELAY, which is not its default: " ..
+  "without it head and body of an answer wait 40 ms for each other"
 
 local FIGURES = {
   { "cpu_ns", "CPU a request" },
   { "requests_per_s", "requests/s" },
   { "p50_ms", "p50" },
   { "p99_ms", "p99" },
+  { "busy", "processor in use" },
 }
 
 local AB_FIGURES = { FIGURES[1], FIGURES[2], FIGURES[3], FIGURES[4], { "kept", "kept alive" } }
@@ -54,8 +55,8 @@ return {
     subjects = SUBJECTS,
     figures = FIGURES,
     goals = {
-      { "cpu_ns", at_most = 1.10, of = "raw epoll *", why = "the raw loop parses no header, makes " ..
-        "no Lua string and switches no thread" },
+      { "cpu_ns", at_most = 1.10, of = "raw epoll *", why = "the raw loop parses no header, " ..
+        "makes no Lua string and switches no thread" },
       { "requests_per_s", at_least = 1, of = "nginx" },
       { "requests_per_s", at_least = 1.7, of = "go" },
       { "requests_per_s", at_least = 10, of = "gevent WSGIServer" },
@@ -70,7 +71,7 @@ return {
   {
     name = "http",
     title = "HTTP: 16 pipelined requests at a time on 64 connections",
-    how = "wrk -t1 -c64 with http_pipeline.lua. Where CPU a request x requests/s is well below 1 s, " ..
+    how = "wrk -t1 -c64 with http_pipeline.lua. Where the processor in use is well below 1, " ..
       "wrk was the slower one",
     missing = missing_wrk,
     measure = loads.wrk("-s DIR/http_pipeline.lua @/"),
@@ -111,8 +112,8 @@ return {
   {
     name = "ab",
     title = "HTTP: ab -k -c 100 -n 1000, connections kept alive where the server does that",
-    how = "as above; `kept alive` says how many of the 1000 requests did not end their connection " ..
-      "(uvicorn and lua-http close those of HTTP/1.0)",
+    how = "as above; `kept alive` says how many of the 1000 requests did not end their " ..
+      "connection (uvicorn and lua-http close those of HTTP/1.0)",
     missing = missing_ab,
     measure = loads.ab("-k"),
     subjects = SUBJECTS,
@@ -122,7 +123,8 @@ return {
   {
     name = "http_idle",
     title = "HTTP: memory of an idle keep-alive connection, of 15,000",
-    how = "each has had one answer; growth of the server's resident memory, divided by the connections",
+    how = "each has had one answer; growth of the server's resident memory, divided by the " ..
+      "connections",
     rounds = 1,
     missing = loads.too_few_descriptors,
     measure = loads.idle("http"),

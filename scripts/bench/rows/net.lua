@@ -52,8 +52,8 @@ return {
       { "node", "echo_node.js" },
     },
     figures = {
-      { "reads", "reads" }, { "writes", "writes" }, { "waits", "waits" }, { "changes", "epoll_ctl" },
-      { "eagains", "EAGAINs in all" },
+      { "reads", "reads" }, { "writes", "writes" }, { "waits", "waits" },
+      { "changes", "epoll_ctl" }, { "eagains", "EAGAINs in all" },
     },
     goals = {
       { "reads", at_most = 1.05 },
@@ -67,8 +67,8 @@ return {
   {
     name = "udp",
     title = "UDP echo: 16 clients, 8 datagrams of 64 bytes on their way each",
-    how = "udp_load checks every echo; the rate says something only where the processor in use is " ..
-      "near 1, the CPU of the server always",
+    how = "udp_load checks every echo; the rate says something only where the processor in use " ..
+      "is near 1, the CPU of the server always",
     measure = loads.load("udp_load.c"),
     subjects = {
       { "grun", "udp_echo.lua" },
@@ -87,14 +87,16 @@ return {
       { "echoes_per_s", at_least = 0.9, of = "raw recvmmsg" },
       { "echoes_per_s", at_least = 0.9, of = "raw recvmmsg", subject = "grun, recv_many" },
     },
-    readme = { { "echoes_per_s", "UDP echo server, datagrams a second", yardstick = "raw recvmmsg" } },
+    readme = {
+      { "echoes_per_s", "UDP echo server, datagrams a second", yardstick = "raw recvmmsg" },
+    },
     chart = "echoes_per_s",
   },
   {
     name = "tls",
     title = "TLS echo: 64 connections, 64 bytes each way",
-    how = "tls_load sends the messages of a turn together and awaits their echoes; each server with " ..
-      "its own settings, all take TLS 1.3 with AES-256-GCM or AES-128-GCM",
+    how = "tls_load sends the messages of a turn together and awaits their echoes; each server " ..
+      "with its own settings, all take TLS 1.3 with AES-256-GCM or AES-128-GCM",
     measure = loads.load("tls_load.c"),
     arguments = loads.certificate,
     subjects = {
@@ -135,13 +137,13 @@ return {
   },
   {
     name = "tls",
-    title = "TLS: memory of an idle connection, of 15,000",
-    how = "growth of the server's memory that it shares with nobody (PSS), divided by the connections",
+    title = "TLS: memory of an idle connection, of 5,000",
+    how = "growth of the server's memory that it shares with nobody (PSS), divided by the " ..
+      "connections",
     rounds = 1,
-    budget = 180,
-    memory_mib = 2000,
+    memory_mib = 1000,
     missing = loads.too_few_descriptors,
-    measure = loads.idle_tls(),
+    measure = loads.idle_tls(5000),
     arguments = loads.certificate,
     subjects = {
       { "grun", "tls.lua" },
@@ -152,14 +154,14 @@ return {
     figures = { { "pss_kib", "a connection" } },
     goals = { { "pss_kib", at_most = 30 } },
     readme = {
-      { "pss_kib", "idle TLS connection and its thread, of 15,000", yardstick = "raw OpenSSL" },
+      { "pss_kib", "idle TLS connection and its thread, of 5,000", yardstick = "raw OpenSSL" },
     },
   },
   {
     name = "idle",
     title = "TCP: memory of an idle connection, of 15,000",
-    how = "each has exchanged one message; growth of the server's resident memory, divided by the " ..
-      "connections",
+    how = "each has exchanged one message; growth of the server's resident memory, divided by " ..
+      "the connections",
     rounds = 1,
     missing = loads.too_few_descriptors,
     measure = loads.idle(),
@@ -175,14 +177,16 @@ return {
     },
     figures = { { "rss_kib", "a connection" }, { "pss_kib", "of it not shared" } },
     goals = { { "rss_kib", at_most = 6 } },
-    readme = { { "rss_kib", "idle TCP connection and its thread, of 15,000", yardstick = "raw epoll" } },
+    readme = {
+      { "rss_kib", "idle TCP connection and its thread, of 15,000", yardstick = "raw epoll" },
+    },
     chart = "rss_kib",
   },
   {
     name = "sendfile",
     title = "sendfile: 1 GiB over one connection",
-    how = "a file of 64 MiB is sent 16 times; the growth is that of the server's greatest resident " ..
-      "memory",
+    how = "a file of 64 MiB is sent 16 times; the growth is that of the server's greatest " ..
+      "resident memory",
     measure = loads.sendfile(64, 16),
     subjects = {
       { "grun", "sendfile.lua" },
@@ -198,8 +202,8 @@ return {
   {
     name = "spinner",
     title = "An echo server beside a thread that is always ready",
-    how = "one client, 500 round trips. The quietest run counts, since what else the machine does " ..
-      "can only lengthen the worst round trip",
+    how = "one client, 500 round trips. The quietest run counts, since what else the machine " ..
+      "does can only lengthen the worst round trip",
     measure = loads.load("echo_load.c", "-c 1 -w 50 -n 500 -d 30"),
     subjects = {
       { "grun", "spinner.lua" },
