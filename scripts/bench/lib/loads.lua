@@ -35,13 +35,6 @@ function M.load(source, options)
   end
 end
 
-local function contents(path)
-  local file = assert(io.open(path))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
 -- Milliseconds of wrk's "1.23ms".
 local function in_ms(text)
   local number, unit = text:match("^([%d.]+)(%a+)$")
@@ -110,7 +103,7 @@ function M.ab(options)
           end
           add("requests_per_s", output, "Requests per second: +([%d.]+)")
           add("kept", output, "Keep%-Alive requests: +(%d+)")
-          local percentiles = contents(times)
+          local percentiles = process.contents(times)
           add("p50_ms", percentiles, "\n50,([%d.]+)")
           add("p99_ms", percentiles, "\n99,([%d.]+)")
         end

@@ -8,22 +8,12 @@ local M = { NOISE_LIMIT = 0.05 }
 local TICKS = 100 -- of /proc/stat in a second
 
 local function first_line(path)
-  local file = io.open(path)
-  local line = file and file:read("*l") or "unknown"
-  if file then
-    file:close()
-  end
-  return line
+  return process.contents(path):match("[^\n]*")
 end
 
 local function cpu_model()
-  for line in io.lines("/proc/cpuinfo") do
-    local model = line:match("^model name%s*:%s*(.*)") or line:match("^Processor%s*:%s*(.*)")
-    if model then
-      return model
-    end
-  end
-  return process.output("uname -m")
+  return process.contents("/proc/cpuinfo"):match("model name%s*:%s*([^\n]*)") or
+    process.output("uname -m")
 end
 
 --- Facts in order: { name, text }.

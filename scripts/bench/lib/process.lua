@@ -34,6 +34,19 @@ function M.output(command)
   return (text:gsub("%s+$", ""))
 end
 
+--- The text of a file; an empty one when there is none.
+---@param path string
+---@return string
+function M.contents(path)
+  local file = io.open(path)
+  if not file then
+    return ""
+  end
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
 --- The word quoted for the shell.
 ---@param word string
 ---@return string
@@ -77,7 +90,7 @@ end
 ---@return string output
 function M.complete(command, limit)
   command = M.on_core(M.LOAD_CORE, command)
-  local pipe = io.popen(("timeout -k 1 %d %s 2>&1; echo exit=$?"):format(limit or M.LIMIT, command))
+  local pipe = io.popen(("timeout -k 1 %g %s 2>&1; echo exit=$?"):format(limit or M.LIMIT, command))
   local output, status = pipe:read("*a"):match("^(.*)exit=(%d+)\n$")
   pipe:close()
   if M.verbose then
@@ -114,7 +127,7 @@ function M.start(command)
     M.verbose and "&2" or complaints))
   local pid, line = pipe:read("*l"), pipe:read("*l")
   local port = line and line:match(":(%d+)$")
-  local why = M.output("cat " .. complaints)
+  local why = M.contents(complaints)
   os.remove(complaints)
   if not port then
     M.stop({ pid = pid, pipe = pipe })
@@ -150,12 +163,7 @@ function M.with_server(command, use)
 end
 
 local function children(pid)
-  local file = io.open(("/proc/%s/task/%s/children"):format(pid, pid))
-  local text = file and file:read("*a") or ""
-  if file then
-    file:close()
-  end
-  return text:gmatch("%d+")
+  return M.contents(("/proc/%s/task/%s/children"):format(pid, pid)):gmatch("%d+")
 end
 
 --- CPU time of a process with its threads and its children, in nanoseconds.

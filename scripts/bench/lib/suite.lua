@@ -30,21 +30,13 @@ local M = {
 
 local FILES = { "threads", "net", "http" }
 
-local function exists(path)
-  local file = io.open(path)
-  if file then
-    file:close()
-  end
-  return file ~= nil
-end
-
 --- Every row, in order.
 ---@return table[]
 function M.rows()
   local rows = {}
   for _, file in ipairs(FILES) do
     for _, row in ipairs(require("scripts.bench.rows." .. file)) do
-      if not row.needs or exists(M.bench_dir .. "/" .. row.needs) then
+      if not row.needs or process.contents(M.bench_dir .. "/" .. row.needs) ~= "" then
         rows[#rows + 1] = row
       end
     end
@@ -53,13 +45,8 @@ function M.rows()
 end
 
 local function available_mib()
-  for line in io.lines("/proc/meminfo") do
-    local kib = line:match("^MemAvailable:%s*(%d+)")
-    if kib then
-      return tonumber(kib) / 1024
-    end
-  end
-  return 0
+  local kib = process.contents("/proc/meminfo"):match("\nMemAvailable:%s*(%d+)")
+  return tonumber(kib or 0) / 1024
 end
 
 -- Why a row or subject that needs this much memory cannot be measured.
