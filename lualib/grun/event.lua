@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Events: a flag that threads wait for.
 
-local core = require("grun.core")
 local list = require("grun.waitlist")
 local select = require("grun.select")
 local check_seconds, wait, wake_all = list.check_seconds, list.wait, list.wake_all
@@ -51,12 +50,10 @@ function methods:wait(seconds)
   local sets = self.sets
   local result = wait(self.waiters, "event.wait", seconds)
   -- It may have been set after the time was up, before this thread ran.
-  if result == "ok" or result == "timeout" and self.sets ~= sets then
+  if result == "timeout" and self.sets ~= sets then
     return true
-  elseif result == "timeout" then
-    return nil, "timeout", "timeout"
   end
-  return core.check()
+  return list.answer(result)
 end
 
 function methods:_poll()

@@ -46,12 +46,7 @@ function lock:acquire(seconds)
   end
   -- release() has made the woken thread the holder.
   local result = wait(self.waiters, "lock.acquire", seconds, me)
-  if result == "ok" then
-    return true
-  elseif result == "timeout" then
-    return nil, "timeout", "timeout"
-  end
-  return core.check()
+  return list.answer(result)
 end
 
 --- Takes the lock if it is free; returns whether it did. Never parks.
@@ -119,14 +114,6 @@ function lock:owner()
   return self.holder or nil
 end
 
-local function give_back(self, ok, ...)
-  self:release()
-  if ok then
-    return ...
-  end
-  return error((...), 0)
-end
-
 --- Runs fn(...) with the lock held and gives it back however fn ends. Returns fn's results. Parks.
 ---@param fn fun(...): ...
 ---@param ... any
@@ -141,7 +128,7 @@ function lock:with(fn, ...)
   if not ok then
     return nil, message, code
   end
-  return give_back(self, xpcall(fn, core.traceback, ...))
+  return list.run(self, fn, ...)
 end
 
 function lock:_poll()
@@ -211,12 +198,7 @@ function condition:wait(seconds)
     scope.shield(held.acquire, held)
   end
   held.depth = depth
-  if result == "ok" then
-    return true
-  elseif result == "timeout" then
-    return nil, "timeout", "timeout"
-  end
-  return core.check()
+  return list.answer(result)
 end
 
 --- Wakes n (default 1) of the waiting threads, longest wait first. Never parks.

@@ -73,28 +73,23 @@ local function require_global(name)
   end
 end
 
-local TAKES_VALUE = { ["--stack-size"] = true, ["--seed"] = true, ["--log"] = true }
+local actions = {
+  e = function(text)
+    run_chunk(text, "=(command line)")
+  end,
+  l = require_global,
+  j = jit_option,
+  O = function(flags)
+    jit_optimise(flags == true and "" or flags)
+  end,
+}
 
-local function run_options(config)
-  local words, i = config.words, 1
-  while i < config.first do
-    local letter, value = words[i]:match("^%-([eljO])(.*)$")
-    if letter and letter ~= "O" and value == "" then
-      i = i + 1
-      value = words[i]
+local function run_actions(config)
+  for _, setting in ipairs(config.settings) do
+    local action = actions[setting[1]]
+    if action then
+      action(setting[2])
     end
-    if letter == "e" then
-      run_chunk(value, "=(command line)")
-    elseif letter == "l" then
-      require_global(value)
-    elseif letter == "j" then
-      jit_option(value)
-    elseif letter == "O" then
-      jit_optimise(value)
-    elseif TAKES_VALUE[words[i]] then
-      i = i + 1
-    end
-    i = i + 1
   end
 end
 
@@ -208,6 +203,12 @@ local function run_scripts(config, scripts, first)
   return chunk(unpack(arg))
 end
 
+-- First operands that are not scripts -> their modules, whose run(config) finds the words after it
+-- from config.words[config.first] on.
+local commands = {
+  serve = "grun.serve",
+}
+
 return function(config)
   rawset(core.current(), "_script", true)
   local scripts, first = split_operands(config)
@@ -221,10 +222,11 @@ return function(config)
   if config.environment then
     run_init_variable()
   end
-  run_options(config)
-  if config.words[config.first] == "serve" and not config.separated then
+  run_actions(config)
+  local command = not config.separated and commands[config.words[config.first]]
+  if command then
     config.first = config.first + 1
-    return require("grun.serve").run(config)
+    return require(command).run(config)
   elseif config.check then
     return #scripts > 0 and check_scripts(scripts) or fail("--check needs a script")
   elseif #scripts > 0 then

@@ -426,12 +426,10 @@ function methods:join(seconds)
     return true
   end
   local result = wait(self.joiners, "queue.join", seconds)
-  if result == "ok" or result == "timeout" and self.unfinished == 0 then
+  if result == "timeout" and self.unfinished == 0 then
     return true
-  elseif result == "timeout" then
-    return nil, "timeout", "timeout"
   end
-  return core.check()
+  return list.answer(result)
 end
 
 function methods:_poll()

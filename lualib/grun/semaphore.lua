@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Semaphores: a number of permits that threads take and give back, first come first served.
 
-local core = require("grun.core")
 local list = require("grun.waitlist")
 local select = require("grun.select")
 local check_seconds, wait, wake = list.check_seconds, list.wait, list.wake
@@ -27,12 +26,7 @@ function methods:acquire(seconds)
   end
   -- A permit given back while others wait goes straight to the first of them.
   local result = wait(self.waiters, "semaphore.acquire", seconds)
-  if result == "ok" then
-    return true
-  elseif result == "timeout" then
-    return nil, "timeout", "timeout"
-  end
-  return core.check()
+  return list.answer(result)
 end
 
 --- Takes a permit if there is one; returns whether it did. Never parks.
@@ -77,14 +71,6 @@ function methods:count()
   return self.permits
 end
 
-local function give_back(self, ok, ...)
-  self:release()
-  if ok then
-    return ...
-  end
-  return error((...), 0)
-end
-
 --- Runs fn(...) with a permit and gives it back however fn ends. Returns fn's results. Parks.
 ---@param fn fun(...): ...
 ---@param ... any
@@ -96,7 +82,7 @@ function methods:with(fn, ...)
   if not ok then
     return nil, message, code
   end
-  return give_back(self, xpcall(fn, core.traceback, ...))
+  return list.run(self, fn, ...)
 end
 
 function methods:_poll()

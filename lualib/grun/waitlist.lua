@@ -144,6 +144,30 @@ function M.wait(list, what, seconds, value)
   return result, value
 end
 
+--- What a method returns after a wait that ended like this: true, or nil, "timeout", "timeout"; or
+--- raises what ended it.
+function M.answer(result)
+  if result == "ok" then
+    return true
+  elseif result == "timeout" then
+    return nil, "timeout", "timeout"
+  end
+  return core.check()
+end
+
+local function release(self, ok, ...)
+  self:release()
+  if ok then
+    return ...
+  end
+  return error((...), 0)
+end
+
+--- Runs fn(...) and calls self:release() however fn ends. Returns fn's results.
+function M.run(self, fn, ...)
+  return release(self, xpcall(fn, core.traceback, ...))
+end
+
 --- Objects that grun.wait can wait for: adds _subscribe and _unsubscribe to the methods. The object
 --- calls M.notify(self) when it becomes ready.
 function M.watchable(methods)

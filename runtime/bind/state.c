@@ -413,6 +413,20 @@ static int function_ref(lua_State *L, lua_CFunction f)
 	return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+/* LuaJIT throws all compiled code away at 1000 traces or 512 KiB of it, which a server of some size outgrows: it would
+ * compile, flush and compile again for ever. Only what is used is allocated; -Omaxtrace and -Omaxmcode still win. */
+static void raise_jit_limits(lua_State *L)
+{
+	lua_getglobal(L, "require");
+	lua_pushliteral(L, "jit.opt");
+	lua_call(L, 1, 1);
+	lua_getfield(L, -1, "start");
+	lua_pushliteral(L, "maxtrace=8000");
+	lua_pushliteral(L, "maxmcode=16384");
+	lua_call(L, 2, 0);
+	lua_pop(L, 1);
+}
+
 static int l_setup(lua_State *L)
 {
 	const char *dir = getenv("GRUN_LUALIB");
@@ -422,6 +436,7 @@ static int l_setup(lua_State *L)
 		lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
 	}
 	luaL_openlibs(L);
+	raise_jit_limits(L);
 	gr_lua.threads = new_table_ref(L);
 	gr_lua.states = new_table_ref(L);
 	gr_lua.metatable = new_table_ref(L);

@@ -22,26 +22,27 @@ static bool is_stream(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
 }
 
-/* ---- Receiving ---- */
+/* ---- Both directions ---- */
 
-static ssize_t block_recvmsg(const struct gr_coop_op *op, struct msghdr *msg, int flags)
+static ssize_t transfer(const struct gr_coop_op *op, struct msghdr *msg, int flags)
+{
+	return op->call == GR_CALL_SEND ? gr_next.sendmsg(op->fd, msg, flags) : gr_next.recvmsg(op->fd, msg, flags);
+}
+
+static ssize_t block(const struct gr_coop_op *op, struct msghdr *msg, int flags)
 {
 	double since = gr_coop_block();
-	ssize_t r = gr_next.recvmsg(op->fd, msg, flags);
+	ssize_t r = transfer(op, msg, flags);
 
 	gr_coop_blocked(op->call, since, op->caller);
 	return r;
 }
 
-/* The lengths that recvmsg overwrites: a second try must find them as they were. */
-struct lengths {
-	socklen_t name;
-	size_t control;
-};
-
-static ssize_t recv_when_ready(struct gr_coop_op *op, struct msghdr *msg, int flags)
+static ssize_t when_ready(struct gr_coop_op *op, struct msghdr *msg, int flags)
 {
-	struct lengths room = {msg->msg_namelen, msg->msg_controllen};
+	/* What recvmsg overwrites: a second try must find it as it was. */
+	socklen_t name = msg->msg_namelen;
+	size_t control = msg->msg_controllen;
 
 	for (;;) {
 		ssize_t r;
@@ -50,39 +51,41 @@ static ssize_t recv_when_ready(struct gr_coop_op *op, struct msghdr *msg, int fl
 		case GR_COOP_FAIL:
 			return -1;
 		case GR_COOP_BLOCK:
-			return block_recvmsg(op, msg, flags);
+			return block(op, msg, flags);
 		case GR_COOP_AGAIN:
 			break;
 		}
-		msg->msg_namelen = room.name;
-		msg->msg_controllen = room.control;
-		r = gr_next.recvmsg(op->fd, msg, flags | MSG_DONTWAIT);
+		msg->msg_namelen = name;
+		msg->msg_controllen = control;
+		r = transfer(op, msg, flags | MSG_DONTWAIT);
 		if (!would_wait(r))
 			return r;
 	}
 }
 
-/* The rest for MSG_WAITALL on a stream, of which the first `got` bytes have come. */
-static ssize_t recv_all(struct gr_coop_op *op, const struct msghdr *msg, size_t got, int flags)
+/* The rest of what goes through a stream whole, of which the first `done` bytes are through. */
+static ssize_t rest(struct gr_coop_op *op, const struct msghdr *msg, size_t done, int flags)
 {
 	struct gr_iov v = {.next = msg->msg_iov, .n = (int)msg->msg_iovlen};
 
-	gr_iov_advance(&v, got);
+	gr_iov_advance(&v, done);
 	while (gr_iov_left(&v)) {
 		int n;
-		struct msghdr rest = {.msg_iov = (struct iovec *)gr_iov_rest(&v, &n)};
+		struct msghdr part = {.msg_iov = (struct iovec *)gr_iov_rest(&v, &n)};
 		ssize_t r;
 
-		rest.msg_iovlen = (size_t)n;
-		r = gr_next.recvmsg(op->fd, &rest, flags | MSG_DONTWAIT);
+		part.msg_iovlen = (size_t)n;
+		r = transfer(op, &part, flags | MSG_DONTWAIT);
 		if (would_wait(r))
-			r = recv_when_ready(op, &rest, flags);
+			r = when_ready(op, &part, flags);
 		if (r <= 0)
 			break;
 		gr_iov_advance(&v, (size_t)r);
 	}
 	return (ssize_t)v.done;
 }
+
+/* ---- Receiving ---- */
 
 /* After a try with MSG_DONTWAIT gave r. */
 static ssize_t finish_recv(int fd, struct msghdr *msg, int flags, ssize_t r, const void *caller)
@@ -94,13 +97,13 @@ static ssize_t finish_recv(int fd, struct msghdr *msg, int flags, ssize_t r, con
 		int mode = fcntl(fd, F_GETFL);
 
 		/* Nothing tells when more than now has come. */
-		return mode >= 0 && (mode & O_NONBLOCK) ? r : block_recvmsg(&op, msg, flags);
+		return mode >= 0 && (mode & O_NONBLOCK) ? r : block(&op, msg, flags);
 	}
 	/* What comes from an error queue never waits. */
 	if (would_wait(r) && !(flags & MSG_ERRQUEUE))
-		r = recv_when_ready(&op, msg, flags);
+		r = when_ready(&op, msg, flags);
 	if (r > 0 && (flags & MSG_WAITALL) && r < (ssize_t)size && is_stream(fd))
-		r = recv_all(&op, msg, (size_t)r, flags);
+		r = rest(&op, msg, (size_t)r, flags);
 	return r;
 }
 
@@ -189,65 +192,16 @@ int recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct timespe
 
 /* ---- Sending: a blocking call transfers everything ---- */
 
-static ssize_t block_sendmsg(const struct gr_coop_op *op, const struct msghdr *msg, int flags)
-{
-	double since = gr_coop_block();
-	ssize_t r = gr_next.sendmsg(op->fd, msg, flags);
-
-	gr_coop_blocked(op->call, since, op->caller);
-	return r;
-}
-
-static ssize_t send_when_ready(struct gr_coop_op *op, const struct msghdr *msg, int flags)
-{
-	for (;;) {
-		ssize_t r;
-
-		switch (gr_coop_again(op)) {
-		case GR_COOP_FAIL:
-			return -1;
-		case GR_COOP_BLOCK:
-			return block_sendmsg(op, msg, flags);
-		case GR_COOP_AGAIN:
-			break;
-		}
-		r = gr_next.sendmsg(op->fd, msg, flags | MSG_DONTWAIT);
-		if (!would_wait(r))
-			return r;
-	}
-}
-
-/* The rest of a message on a stream, of which the first `sent` bytes are out. */
-static ssize_t send_all(struct gr_coop_op *op, const struct msghdr *msg, size_t sent, int flags)
-{
-	struct gr_iov v = {.next = msg->msg_iov, .n = (int)msg->msg_iovlen};
-
-	gr_iov_advance(&v, sent);
-	while (gr_iov_left(&v)) {
-		int n;
-		struct msghdr rest = {.msg_iov = (struct iovec *)gr_iov_rest(&v, &n)};
-		ssize_t r;
-
-		rest.msg_iovlen = (size_t)n;
-		r = gr_next.sendmsg(op->fd, &rest, flags | MSG_DONTWAIT);
-		if (would_wait(r))
-			r = send_when_ready(op, &rest, flags);
-		if (r < 0)
-			break;
-		gr_iov_advance(&v, (size_t)r);
-	}
-	return (ssize_t)v.done;
-}
-
 /* After a try with MSG_DONTWAIT gave r. */
 static ssize_t finish_send(int fd, const struct msghdr *msg, int flags, ssize_t r, const void *caller)
 {
 	struct gr_coop_op op = {GR_CALL_SEND, fd, POLLOUT, SO_SNDTIMEO, caller, 0};
+	struct msghdr copy = *msg;
 
 	if (r < 0)
-		r = send_when_ready(&op, msg, flags);
+		r = when_ready(&op, &copy, flags);
 	if (r >= 0 && r < (ssize_t)gr_iov_size(msg->msg_iov, (int)msg->msg_iovlen))
-		r = send_all(&op, msg, (size_t)r, flags);
+		r = rest(&op, msg, (size_t)r, flags);
 	return r;
 }
 
