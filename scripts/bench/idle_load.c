@@ -2,7 +2,7 @@
 /* The client of the idle bench: opens connections, each of which exchanges one message (so that the server has served it)
  * and then is silent, and reports what one weighs in the server: the growth of its memory by the last of them, divided by
  * their number. The first connections are not counted, so that what the server sets up only once is not either.
- * usage: idle_load PORT PID CONNECTIONS [http]     http: the message is a request */
+ * usage: idle_load PORT PID CONNECTIONS [tcp|http [SECONDS]]     http: the message is a request; SECONDS of silence (1) */
 #include "bench.h"
 
 enum { FIRST = 500 };
@@ -25,7 +25,7 @@ int main(int argc, char **argv)
 	double rss, pss;
 
 	if (port <= 0 || n <= 0) {
-		fprintf(stderr, "usage: idle_load PORT PID CONNECTIONS [http]\n");
+		fprintf(stderr, "usage: idle_load PORT PID CONNECTIONS [tcp|http [SECONDS]]\n");
 		return 2;
 	}
 	for (int i = 0; i < FIRST; i++)
@@ -34,7 +34,7 @@ int main(int argc, char **argv)
 	pss = memory_kib(argv[2], "smaps_rollup", "Pss");
 	for (int i = 0; i < n; i++)
 		open_one(port, message);
-	sleep(1); /* whatever the server still puts away */
+	sleep(argc > 5 ? atoi(argv[5]) : 1); /* whatever the server still puts away */
 	printf("connections=%d rss_kib=%.3f pss_kib=%.3f\n", n, (memory_kib(argv[2], "smaps_rollup", "Rss") - rss) / n,
 	       (memory_kib(argv[2], "smaps_rollup", "Pss") - pss) / n);
 	return 0;

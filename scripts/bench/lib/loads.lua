@@ -127,14 +127,15 @@ function M.too_few_descriptors()
   return not process.succeeds(LIMITED .. "true") and "too few descriptors are allowed" or nil
 end
 
---- What an idle connection weighs in the server.
----@param kind? "http"
+--- What an idle connection weighs in the server. The subject's options: how many seconds it is
+--- idle.
+---@param kind "tcp"|"http"
 function M.idle(kind)
   return function(subject)
     local load = runtimes.compile("idle_load.c")
     return process.with_server(LIMITED .. subject.command, function(server)
-      return process.figures(("%s%s %s %s %d %s"):format(LIMITED, load, server.port, server.pid,
-        M.IDLE, kind or ""))
+      return process.figures(("%s%s %s %s %d %s %d"):format(LIMITED, load, server.port, server.pid,
+        M.IDLE, kind, subject.options or 1))
     end)
   end
 end

@@ -5,13 +5,13 @@
 --   how       how, for the report
 --   measure   function(subject) -> table of figures (see lib/loads.lua)
 --   subjects  list of { runtime, "file arguments", as = label }: who is measured. The first one is
---             what the others are compared with. Also: memory_mib, rounds as for the row; options
---             for its load
+--             what the others are compared with. Also: memory_mib, rounds as for the row;
+--             environment, NAME=value; options for its load
 --   leave_out list of labels that the list of subjects has and this row has not
 --   figures   list of { key, title }, or "whatever it prints"
 --   goals     list of goals (lib/goals.lua)
 --   rounds    at most so many rounds
---   budget    seconds: a row ends after the round that exceeds it (default 120)
+--   budget    seconds: a row ends after the round that exceeds it (default 60)
 --   memory_mib  memory that must be free
 --   needs     file of this directory without which there is no row
 --   missing   function() -> why it cannot be measured, or nil
@@ -24,7 +24,7 @@ local runtimes = require("scripts.bench.lib.runtimes")
 
 local M = {
   rounds = 5,
-  budget = 120, -- seconds
+  budget = 60, -- seconds
   bench_dir = nil,
 }
 
@@ -79,7 +79,9 @@ local function prepare(row, definition)
   if not subject.skipped then
     local ok, command = pcall(runtimes.command, runtime, text)
     if ok then
-      subject.command = command .. (row.arguments and " " .. row.arguments() or "")
+      local environment = definition.environment
+      subject.command = (environment and "env " .. environment .. " " or "") .. command ..
+        (row.arguments and " " .. row.arguments() or "")
     else
       subject.failed = command
     end

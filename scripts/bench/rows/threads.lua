@@ -3,8 +3,19 @@
 
 local loads = require("scripts.bench.lib.loads")
 local process = require("scripts.bench.lib.process")
+local runtimes = require("scripts.bench.lib.runtimes")
 
-local MEMORY = { "rss_kib", "resident memory" }
+local coop_output -- of the last run: it holds the figures of both subjects
+
+local function measure_coop(subject)
+  if subject.label == "libc" then
+    return process.parse((coop_output:gsub("%w+_ns=%S+ (%w+)_raw", "%1")))
+  end
+  local path = runtimes.compile("coop.c", "module"):gsub("[^/]+$", "?.so")
+  coop_output = process.complete(("env LUA_CPATH=%s %s"):format(process.quote(path),
+    subject.command))
+  return process.parse(coop_output)
+end
 
 return {
   {
@@ -74,13 +85,15 @@ return {
     name = "memory",
     title = "Memory of a sleeping thread",
     how = "growth of the process's resident memory, divided by the threads that sleep in a " ..
-      "function of theirs: 100,000 (grun: as said; Tarantool: 30,000, since its stacks' guard " ..
-      "pages exhaust vm.max_map_count). LuaJIT: a suspended coroutine, no timer",
+      "function of theirs: 100,000 (grun: as said; for long: 1,000,000 that have slept longer " ..
+      "than grun.hibernate_after, set to 1 s; Tarantool: 30,000, since its stacks' guard pages " ..
+      "exhaust vm.max_map_count). LuaJIT: a suspended coroutine, no timer",
     measure = loads.script(),
     rounds = 3,
     subjects = {
       { "grun", "memory.lua 40000", as = "grun, 40,000" },
       { "grun", "memory.lua 1000000", as = "grun, 1,000,000", memory_mib = 10000, rounds = 1 },
+      { "grun", "memory.lua 1000000 long", as = "grun, for long", memory_mib = 10000, rounds = 1 },
       { "luajit", "threads_luajit.lua memory 100000" },
       { "go", "threads_go.go memory 100000" },
       { "gevent", "threads_gevent.py memory 100000" },
@@ -89,12 +102,16 @@ return {
       { "tarantool", "threads_tarantool.lua memory 30000" },
       { "cqueues", "threads_cqueues.lua memory 100000" },
     },
-    figures = { MEMORY, { "pte_kib", "page tables" } },
+    figures = { { "rss_kib", "resident memory" }, { "pte_kib", "page tables" } },
     goals = {
       { "rss_kib", at_most = 5 },
       { "rss_kib", at_most = 5, subject = "grun, 1,000,000" },
+      { "rss_kib", at_most = 1.3, subject = "grun, for long" },
     },
-    readme = { { "rss_kib", "memory of a sleeping thread", subject = "grun, 1,000,000" } },
+    readme = {
+      { "rss_kib", "memory of a sleeping thread, of a million", subject = "grun, 1,000,000" },
+      { "rss_kib", "the same, asleep for long", subject = "grun, for long" },
+    },
     chart = "rss_kib",
   },
   {
@@ -122,6 +139,27 @@ return {
     goals = { { "early", at_most = 0 } },
     readme = { { "timer_ns", "thread that sleeps once, CPU" } },
     chart = "timer_ns",
+  },
+  {
+    name = "timers",
+    title = "Timers: a million sleeping threads",
+    how = "what sleeping costs a thread on top of being parked and woken (CPU time, the median " ..
+      "of three rounds of sleeping and of yielding in one run); how long it takes to cancel all",
+    needs = "timers_million.lua",
+    memory_mib = 10000,
+    rounds = 1,
+    measure = loads.script(240),
+    subjects = { { "grun", "timers_million.lua" } },
+    figures = {
+      { "timer_us", "arming + firing" }, { "sleep_us", "a sleep" }, { "yield_us", "a yield" },
+      { "cancel_s", "cancelling all" }, { "early", "woke early" },
+    },
+    goals = {
+      { "early", at_most = 0 },
+      { "timer_us", at_most = 1.5 },
+      { "cancel_s", at_most = 2 },
+    },
+    readme = { { "timer_us", "arming + firing one of a million timers, CPU" } },
   },
   {
     name = "sync",
@@ -173,7 +211,7 @@ return {
     goals = {
       { "event_ns", at_most = 3, of_figure = "call_ns" },
       { "semaphore_ns", at_most = 3, of_figure = "call_ns", why = "an acquire and a release are " ..
-        "a nanosecond of checks and stores; the yardstick is a loop that does nothing, one cycle" },
+        "a nanosecond of checks and stores; the yardstick does nothing, in one cycle" },
       { "lock_ns", at_most = 3, of_figure = "call_ns" },
     },
     readme = { { "lock_ns", "lock, acquire + release" } },
@@ -193,16 +231,7 @@ return {
     title = "Blocking calls of C modules, made cooperative",
     how = "a module's calls through grun's functions, and libc's own behind them, in one " ..
       "process; the best of several runs",
-    measure = function(subject)
-      local runtimes = require("scripts.bench.lib.runtimes")
-      local path = runtimes.compile("coop.c", "module"):gsub("[^/]+$", "?.so")
-      local text = process.complete(("env LUA_CPATH=%s %s"):format(process.quote(path),
-        subject.command))
-      if subject.label == "libc" then
-        text = text:gsub("%w+_ns=%S+ (%w+)_raw", "%1")
-      end
-      return process.parse(text)
-    end,
+    measure = measure_coop,
     subjects = { { "grun", "coop.lua" }, { "grun", "coop.lua", as = "libc" } },
     figures = {
       { "poll_ns", "poll, ready" },
