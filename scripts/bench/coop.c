@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-int luaopen_benchlibc(lua_State *L);
+int luaopen_coop(lua_State *L);
 
 enum { RUNS = 15, CALLS = 100000 };
 
@@ -82,7 +82,7 @@ static void report(const char *name, void (*f)(const struct calls *))
 	printf("%s_ns=%.1f %s_raw_ns=%.1f\n", name, best, name, best_raw);
 }
 
-int luaopen_benchlibc(lua_State *L)
+int luaopen_coop(lua_State *L)
 {
 	void *libc = dlopen("libc.so.6", RTLD_NOW);
 

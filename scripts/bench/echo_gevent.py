@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# For information beside the echo bench: the same server on gevent.
+# Beside the echo bench: the same server on gevent.
 # Alone: python3 scripts/bench/echo_gevent.py
 import socket
 
@@ -15,7 +15,7 @@ def echo(conn, _address):
         conn.sendall(data)
 
 
-server = StreamServer(("127.0.0.1", 0), echo)
+server = StreamServer(("127.0.0.1", 0), echo, backlog=4096)
 server.start()
 print("listening on tcp://127.0.0.1:%d" % server.server_port, flush=True)
 server.serve_forever()

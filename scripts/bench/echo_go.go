@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// For information beside the echo bench: the same server in Go.
+// Beside the echo bench: the same server in Go.
 // Alone: go run scripts/bench/echo_go.go
 package main
 

@@ -1,24 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Load for an echo server: C connections play ping-pong with it; every echo is checked byte by byte.
  *
- * Alone: cc -O2 -o echo_load scripts/bench/echo_load.c && ./echo_load [-c conns] [-n requests] [-w warm-up requests]
- *        [-s bytes per message] [-p pid of the server] PORT
+ * Alone: cc -O2 -o echo_load scripts/bench/echo_load.c && ./echo_load [-c conns] [-d seconds at most] [-n requests at most]
+ *        [-w warm-up requests] [-s bytes per message] [-p pid of the server] PORT
  * Prints one line of key=value: requests per second, round trips in microseconds and, with -p, the server's CPU time
  * per request in nanoseconds. One thread; a turn reads every echo that has arrived, then sends the next messages, so
  * that the server finds them together, as it would from independent clients. */
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+#include "bench.h"
 
 enum { MAX_EVENTS = 1024, MAX_MESSAGE = 65536, GIVE_UP_MS = 10000 };
 
@@ -31,46 +19,13 @@ struct conn {
 
 /* What the command line asked for. */
 static int n_conns = 64, message_size = 64, port;
-static long n_requests = 400000, n_warmup = 20000;
+static long n_requests = 2000000, n_warmup = 5000;
+static double seconds = 2;
 static pid_t server_pid;
 
 static struct conn *conns;
 static int epfd;
 static char message[MAX_MESSAGE], echo[MAX_MESSAGE];
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static void fail(const char *what)
-{
-	fprintf(stderr, "echo_load: %s\n", what);
-	exit(1);
-}
-
-static uint64_t now_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	if (clock_gettime(clock, &ts) < 0)
-		die("clock_gettime");
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
-
-/* CPU time used so far by all threads of the server, 0 if no pid was given. */
-static uint64_t server_cpu(void)
-{
-	clockid_t clock;
-
-	if (!server_pid)
-		return 0;
-	errno = clock_getcpuclockid(server_pid, &clock);
-	if (errno)
-		die("clock_getcpuclockid");
-	return now_ns(clock);
-}
 
 /* The message is a letter pattern headed by the serial number; only the head differs from one to the next. */
 static void compose(uint64_t serial)
@@ -111,8 +66,9 @@ static int receive(struct conn *c)
 	return c->got == message_size;
 }
 
-/* Plays until n round trips are complete; writes each one's nanoseconds to times unless that is NULL. */
-static void play(long n, uint32_t *times)
+/* Plays until n round trips are complete, or until the end (of the monotonic clock) and what was on its way then. Returns
+ * how many that were; writes each one's nanoseconds to times unless that is NULL. */
+static long play(long n, uint64_t end, uint32_t *times)
 {
 	struct epoll_event events[MAX_EVENTS];
 	struct conn *done[MAX_EVENTS];
@@ -122,7 +78,7 @@ static void play(long n, uint32_t *times)
 		send_next(&conns[sent], sent);
 		sent++;
 	}
-	while (finished < n) {
+	while (finished < sent) {
 		int n_events = epoll_wait(epfd, events, MAX_EVENTS, GIVE_UP_MS), n_done = 0;
 
 		if (n_events == 0)
@@ -137,44 +93,27 @@ static void play(long n, uint32_t *times)
 			finished++;
 			done[n_done++] = c;
 		}
-		for (int i = 0; i < n_done && sent < n; i++)
+		for (int i = 0; i < n_done && sent < n && conns[0].sent_at < end; i++)
 			send_next(done[i], sent++);
 	}
+	return finished;
 }
 
 static void connect_all(void)
 {
-	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port)};
-	const int on = 1;
-
-	sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	for (int i = 0; i < n_conns; i++) {
-		struct epoll_event ev = {.events = EPOLLIN, .data.ptr = &conns[i]};
-		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-		if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0)
-			die("connect");
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-		conns[i].fd = fd;
-		if (epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev) < 0)
-			die("epoll_ctl");
+		conns[i].fd = connect_to(port);
+		watch(epfd, EPOLL_CTL_ADD, conns[i].fd, &conns[i], EPOLLIN);
 	}
 }
 
-static int ascending(const void *a, const void *b)
+static void report(uint32_t *times, long n, uint64_t wall, uint64_t cpu)
 {
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static void report(uint32_t *times, uint64_t wall, uint64_t cpu)
-{
-	qsort(times, n_requests, sizeof *times, ascending);
-	printf("requests_per_s=%.0f p50_us=%.1f p99_us=%.1f max_us=%.1f", n_requests * 1e9 / wall,
-	       times[n_requests / 2] / 1e3, times[n_requests * 99 / 100] / 1e3, times[n_requests - 1] / 1e3);
+	qsort(times, n, sizeof *times, ascending);
+	printf("requests_per_s=%.0f p50_us=%.1f p99_us=%.1f max_us=%.1f", n * 1e9 / wall, times[n / 2] / 1e3,
+	       times[n * 99 / 100] / 1e3, times[n - 1] / 1e3);
 	if (server_pid)
-		printf(" cpu_ns=%.1f busy=%.2f", (double)cpu / n_requests, (double)cpu / wall);
+		printf(" cpu_ns=%.1f busy=%.2f", (double)cpu / n, (double)cpu / wall);
 	printf("\n");
 }
 
@@ -182,10 +121,13 @@ static void parse_arguments(int argc, char **argv)
 {
 	int option;
 
-	while ((option = getopt(argc, argv, "c:n:w:s:p:")) != -1) {
+	while ((option = getopt(argc, argv, "c:d:n:w:s:p:")) != -1) {
 		switch (option) {
 		case 'c':
 			n_conns = atoi(optarg);
+			break;
+		case 'd':
+			seconds = atof(optarg);
 			break;
 		case 'n':
 			n_requests = atol(optarg);
@@ -206,13 +148,14 @@ static void parse_arguments(int argc, char **argv)
 	port = optind < argc ? atoi(argv[optind]) : 0;
 	if (port <= 0 || n_requests <= 0 || n_conns <= 0 || n_conns > MAX_EVENTS || message_size <= 0 ||
 	    message_size >= MAX_MESSAGE)
-		fail("usage: echo_load [-c conns] [-n requests] [-w warm-up] [-s bytes] [-p pid] PORT");
+		fail("usage: echo_load [-c conns] [-d seconds] [-n requests] [-w warm-up] [-s bytes] [-p pid] PORT");
 }
 
 int main(int argc, char **argv)
 {
 	uint64_t wall, cpu;
 	uint32_t *times;
+	long n;
 
 	parse_arguments(argc, argv);
 	for (int i = 0; i < message_size; i++)
@@ -223,12 +166,12 @@ int main(int argc, char **argv)
 	if (!times || !conns || epfd < 0)
 		die("start");
 	connect_all();
-	play(n_warmup, NULL);
-	cpu = server_cpu();
+	play(n_warmup, UINT64_MAX, NULL);
+	cpu = cpu_ns(server_pid);
 	wall = now_ns(CLOCK_MONOTONIC);
-	play(n_requests, times);
+	n = play(n_requests, wall + (uint64_t)(seconds * 1e9), times);
 	wall = now_ns(CLOCK_MONOTONIC) - wall;
-	cpu = server_cpu() - cpu;
-	report(times, wall, cpu);
+	cpu = cpu_ns(server_pid) - cpu;
+	report(times, n, wall, cpu);
 	return 0;
 }

@@ -2,31 +2,23 @@
 /* Yardstick: an HTTP server written straight on epoll, one read and one write per request. It looks for the empty line that
  * ends each head and answers with a fixed text: no HTTP server can do less.
  *
- * Alone: cc -O2 -o http_epoll scripts/bench/http_epoll.c && ./http_epoll [PORT]
- * It prints its address and serves until SIGTERM. */
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
+ * Alone: cc -O2 -o http_epoll scripts/bench/http_epoll.c && ./http_epoll [PORT [BYTES]]
+ * It prints its address and serves until SIGTERM. BYTES: length of a body other than "hello world". */
+#include "bench.h"
 
-enum { MAX_EVENTS = 256, BUFFER = 16384 };
+enum { BUFFER = 16384, PIPELINED = 64, HEAD_MAX = 256, BODY_MAX = 8192 };
 
-static const char ANSWER[] =
-	"HTTP/1.1 200 OK\r\n"
-	"Content-Type: text/plain; charset=utf-8\r\n"
-	"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
-	"Content-Length: 12\r\n"
-	"\r\n"
-	"hello world\n";
-enum { LENGTH = sizeof(ANSWER) - 1, PIPELINED = 64 };
+static const char HEAD[] = "HTTP/1.1 200 OK\r\n"
+			   "Content-Type: text/plain; charset=utf-8\r\n"
+			   "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+			   "Content-Length: %d\r\n"
+			   "%s\r\n";
+
+/* All but the first are for clients of HTTP/1.0, whose connections end after the answer unless they ask: `ab` is one. */
+static struct answer {
+	size_t length;
+	char text[HEAD_MAX + BODY_MAX];
+} keep, keep_old, close_old;
 
 struct conn {
 	int fd;
@@ -36,47 +28,48 @@ struct conn {
 
 static int epfd, listener;
 
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static void watch(int op, int fd, void *data, uint32_t events)
-{
-	struct epoll_event ev = {.events = events, .data.ptr = data};
-
-	if (epoll_ctl(epfd, op, fd, &ev) < 0)
-		die("epoll_ctl");
-}
-
 static void drop(struct conn *c)
 {
 	close(c->fd);
 	free(c);
 }
 
-/* Number of complete heads; they are dropped. */
-static int take_heads(struct conn *c)
+/* The answer to the head between from and mark. */
+static const struct answer *answer_to(const char *from, const char *mark)
+{
+	const char *line_end = memchr(from, '\r', mark + 1 - from);
+
+	if (line_end[-1] != '0')
+		return &keep;
+	return memmem(line_end, mark - line_end, "eep-", 4) ? &keep_old : &close_old;
+}
+
+/* Takes complete heads off the connection and puts their answers together; returns the answers' length. The last answer
+ * tells whether the connection ends. */
+static size_t take_heads(struct conn *c, char *answers, const struct answer **last)
 {
 	char *from = c->buf, *mark;
-	int n = 0;
+	size_t length = 0;
 
-	while (n < PIPELINED && (mark = memmem(from, c->buf + c->end - from, "\r\n\r\n", 4))) {
+	for (int n = 0; n < PIPELINED && (mark = memmem(from, c->buf + c->end - from, "\r\n\r\n", 4)); n++) {
+		*last = answer_to(from, mark);
+		memcpy(answers + length, (*last)->text, (*last)->length);
+		length += (*last)->length;
 		from = mark + 4;
-		n++;
 	}
 	c->end -= from - c->buf;
 	memmove(c->buf, from, c->end);
-	return n;
+	return length;
 }
 
 /* Clients that do not read their answers are dropped: this is a yardstick only. */
-static void on_readable(struct conn *c)
+static void on_readable(void *data)
 {
-	static char answers[PIPELINED * LENGTH];
+	static char answers[PIPELINED * sizeof keep.text];
+	struct conn *c = data;
 	ssize_t got = recv(c->fd, c->buf + c->end, BUFFER - c->end, 0);
-	int n;
+	const struct answer *last = &keep;
+	size_t length;
 
 	if (got <= 0) {
 		if (got == 0 || (errno != EAGAIN && errno != EINTR))
@@ -84,10 +77,8 @@ static void on_readable(struct conn *c)
 		return;
 	}
 	c->end += got;
-	while ((n = take_heads(c)) > 0) {
-		for (int i = 0; i < n; i++)
-			memcpy(answers + i * LENGTH, ANSWER, LENGTH);
-		if (send(c->fd, answers, n * LENGTH, MSG_NOSIGNAL) != n * LENGTH) {
+	while ((length = take_heads(c, answers, &last)) > 0) {
+		if (send(c->fd, answers, length, MSG_NOSIGNAL) != (ssize_t)length || last == &close_old) {
 			drop(c);
 			return;
 		}
@@ -96,65 +87,39 @@ static void on_readable(struct conn *c)
 
 static void on_connections(void)
 {
-	const int on = 1;
 	int fd;
 
-	while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+	while ((fd = next_connection(listener)) >= 0) {
 		struct conn *c = malloc(sizeof *c);
 
 		if (!c)
 			die("malloc");
 		c->fd = fd;
 		c->end = 0;
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-		watch(EPOLL_CTL_ADD, fd, c, EPOLLIN);
+		watch(epfd, EPOLL_CTL_ADD, fd, c, EPOLLIN);
 	}
 }
 
-static void listen_on(int port)
+static void compose(struct answer *a, const char *field, int bytes)
 {
-	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port)};
-	socklen_t len = sizeof sa;
-	const int on = 1;
-
-	sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (listener < 0)
-		die("socket");
-	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	if (bind(listener, (struct sockaddr *)&sa, len) < 0 || listen(listener, SOMAXCONN) < 0)
-		die("listen");
-	getsockname(listener, (struct sockaddr *)&sa, &len);
-	printf("listening on tcp://127.0.0.1:%d\n", ntohs(sa.sin_port));
-	fflush(stdout);
-}
-
-static void stop(int sig)
-{
-	(void)sig;
-	_exit(0);
+	a->length = sprintf(a->text, HEAD, bytes ? bytes : 12, field);
+	if (bytes)
+		memset(a->text + a->length, 'x', bytes);
+	a->length += bytes ? bytes : sprintf(a->text + a->length, "hello world\n");
 }
 
 int main(int argc, char **argv)
 {
-	struct epoll_event events[MAX_EVENTS];
+	int bytes = argc > 2 ? atoi(argv[2]) : 0;
 
-	signal(SIGTERM, stop);
+	if (bytes < 0 || bytes > BODY_MAX)
+		fail("usage: http_epoll [PORT [BYTES]]");
+	compose(&keep, "", bytes);
+	compose(&keep_old, "Connection: keep-alive\r\n", bytes);
+	compose(&close_old, "Connection: close\r\n", bytes);
 	epfd = epoll_create1(EPOLL_CLOEXEC);
 	if (epfd < 0)
 		die("epoll_create1");
-	listen_on(argc > 1 ? atoi(argv[1]) : 0);
-	watch(EPOLL_CTL_ADD, listener, NULL, EPOLLIN);
-	for (;;) {
-		int n = epoll_wait(epfd, events, MAX_EVENTS, -1);
-
-		for (int i = 0; i < n; i++) {
-			struct conn *c = events[i].data.ptr;
-
-			if (!c)
-				on_connections();
-			else
-				on_readable(c);
-		}
-	}
+	listener = serve_on(SOCK_STREAM | SOCK_NONBLOCK, "http", argc > 1 ? atoi(argv[1]) : 0);
+	serve(epfd, listener, on_connections, on_readable);
 }

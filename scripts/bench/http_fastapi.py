@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# For information beside the http bench: hello world on FastAPI and uvicorn.
+# Beside the http bench: hello world on FastAPI and uvicorn.
 # Alone: python3 scripts/bench/http_fastapi.py
 import socket
 
@@ -15,6 +15,6 @@ async def hello():
     return "hello world\n"
 
 
-listener = socket.create_server(("127.0.0.1", 0))
+listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
 print("listening on http://127.0.0.1:%d" % listener.getsockname()[1], flush=True)
 uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False)).run([listener])

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// For information beside the http bench: hello world on net/http, on one processor.
+// Beside the http bench: hello world on net/http, on one processor.
 package main
 
 import (

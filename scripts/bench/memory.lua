@@ -1,10 +1,16 @@
 -- SPDX-License-Identifier: MIT
 -- What a sleeping thread weighs, in KiB: resident memory, and page tables (which are not in that).
--- Alone: ./grun scripts/bench/memory.lua [threads]     (a million need about 6 GB)
+-- Alone: ./grun scripts/bench/memory.lua [threads [long]]     (a million need about 6 GB)
+-- long: what they weigh when they have slept for long, which is a second here.
 local grun = require("grun")
 
 local threads = tonumber((...)) or 1e6
+local long = select(2, ...) == "long"
 local batch = 1000
+
+if long and grun.hibernate_after then
+  grun.hibernate_after(1)
+end
 
 -- A field of /proc/self/status in KiB.
 local function memory(field)
@@ -34,6 +40,13 @@ for i = 1, threads do
 end
 assert(asleep == threads)
 grun.sleep(0.2)
+if long then
+  local before
+  repeat
+    before = memory("VmRSS")
+    grun.sleep(2)
+  until memory("VmRSS") > 0.99 * before
+end
 collectgarbage()
 rss, pte = memory("VmRSS") - rss, memory("VmPTE") - pte
 print(string.format("rss_kib=%.3f pte_kib=%.3f seconds=%.2f",

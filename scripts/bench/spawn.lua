@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- What a thread with an empty body costs from grun.spawn to its end, garbage collection included:
--- with one function for all (static_ns), with a new closure for each (closure_ns).
+-- with one function for all (spawn_ns), with a new closure for each (closure_ns).
 -- Alone: ./grun scripts/bench/spawn.lua [threads]
 local grun = require("grun")
 
@@ -36,4 +36,4 @@ end
 measure(spawn_static, threads / 10)
 measure(spawn_closures, threads / 10)
 local static, closure = measure(spawn_static, threads), measure(spawn_closures, threads)
-print(string.format("static_ns=%.1f closure_ns=%.1f", static, closure))
+print(string.format("spawn_ns=%.1f closure_ns=%.1f", static, closure))

@@ -1,14 +1,22 @@
 -- SPDX-License-Identifier: MIT
 -- What synchronisation costs, in nanoseconds, beside two yardsticks of the same run: a yield to
 -- another thread (yield_ns) and an empty Lua function call in a compiled loop (call_ns).
--- Alone: ./grun scripts/bench/sync.lua
+-- Alone: ./grun scripts/bench/sync.lua [NAME...]
 local grun = require("grun")
 
 local ROUNDS = 3
 local subjects, names = {}, {}
 
+local wanted = {}
+for _, name in ipairs(arg) do
+  wanted[name] = true
+end
+
 -- run(n) does it n times.
 local function subject(name, n, run)
+  if #arg > 0 and not wanted[name] then
+    return
+  end
   subjects[name] = { n = n, run = run, ns = {} }
   names[#names + 1] = name
 end

@@ -3,15 +3,7 @@
  *
  * Alone: cc -O2 -o udp_echo scripts/bench/udp_echo.c && ./udp_echo [PORT]
  * It prints its address and serves until SIGTERM. */
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "bench.h"
 
 enum { BATCH = 64, BUFFER = 2048 };
 
@@ -19,32 +11,6 @@ static struct mmsghdr messages[BATCH];
 static struct iovec vectors[BATCH];
 static struct sockaddr_in names[BATCH];
 static char buffers[BATCH][BUFFER];
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static int bind_to(int port)
-{
-	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port)};
-	socklen_t len = sizeof sa;
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, len) < 0 || getsockname(fd, (struct sockaddr *)&sa, &len) < 0)
-		die("bind");
-	printf("listening on udp://127.0.0.1:%d\n", ntohs(sa.sin_port));
-	fflush(stdout);
-	return fd;
-}
-
-static void stop(int sig)
-{
-	(void)sig;
-	_exit(0);
-}
 
 static void set_up(void)
 {
@@ -78,8 +44,7 @@ int main(int argc, char **argv)
 {
 	int fd;
 
-	signal(SIGTERM, stop);
-	fd = bind_to(argc > 1 ? atoi(argv[1]) : 0);
+	fd = serve_on(SOCK_DGRAM, "udp", argc > 1 ? atoi(argv[1]) : 0);
 	set_up();
 	for (;;) {
 		int n = recvmmsg(fd, messages, BATCH, MSG_WAITFORONE, NULL);

@@ -1,69 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /* Load for a UDP echo server: C sockets keep W datagrams each on their way; every echo is checked.
  *
- * Alone: cc -O2 -o udp_load scripts/bench/udp_load.c && ./udp_load [-c sockets] [-w datagrams each] [-n echoes]
- *        [-s bytes each] [-p pid of the server] PORT
+ * Alone: cc -O2 -o udp_load scripts/bench/udp_load.c && ./udp_load [-c sockets] [-w datagrams each]
+ *        [-d seconds at most] [-n echoes at most] [-s bytes each] [-p pid of the server] PORT
  * Prints one line of key=value: echoes per second and, with -p, the server's CPU time per echo in nanoseconds. One
- * thread; a tenth of the echoes comes before as a warm-up. What is on its way fits the server's socket buffer, so
+ * thread; 10,000 echoes come before as a warm-up. What is on its way fits the server's socket buffer, so
  * nothing may get lost. */
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+#include "bench.h"
 
 enum { MAX_SOCKETS = 256, MAX_WINDOW = 64, MAX_MESSAGE = 2048, GIVE_UP_MS = 5000, HEAD = sizeof(uint64_t) };
 
 /* What the command line asked for. */
 static int n_sockets = 16, window = 8, message_size = 64, port;
-static long n_echoes = 1000000;
+static long n_echoes = 10000000;
+static double seconds = 2;
 static pid_t server_pid;
 
 static int epfd, fds[MAX_SOCKETS];
 static char messages[MAX_WINDOW][MAX_MESSAGE], echoes[MAX_WINDOW][MAX_MESSAGE];
 static struct iovec out_iov[MAX_WINDOW], in_iov[MAX_WINDOW];
 static struct mmsghdr out[MAX_WINDOW], in[MAX_WINDOW];
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static void fail(const char *what)
-{
-	fprintf(stderr, "udp_load: %s\n", what);
-	exit(1);
-}
-
-static uint64_t now_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	if (clock_gettime(clock, &ts) < 0)
-		die("clock_gettime");
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
-
-/* CPU time used so far by all threads of the server, 0 if no pid was given. */
-static uint64_t server_cpu(void)
-{
-	clockid_t clock;
-
-	if (!server_pid)
-		return 0;
-	errno = clock_getcpuclockid(server_pid, &clock);
-	if (errno)
-		die("clock_getcpuclockid");
-	return now_ns(clock);
-}
 
 /* No two are the same: each begins with a serial number. */
 static void send_some(int fd, int n)
@@ -96,8 +52,9 @@ static int receive_some(int fd)
 	return n > 0 ? n : 0;
 }
 
-/* Plays until n echoes have come, then takes those that are still on their way. */
-static void play(long n)
+/* Plays until n echoes have come, or until the end (of the monotonic clock), then takes those that are still on their
+ * way. Returns how many came. */
+static long play(long n, uint64_t end)
 {
 	struct epoll_event events[MAX_SOCKETS];
 	long sent = 0, received = 0;
@@ -113,19 +70,19 @@ static void play(long n)
 			int got = receive_some(events[i].data.fd);
 
 			received += got;
-			if (sent < n) {
+			if (sent < n && now_ns(CLOCK_MONOTONIC) < end) {
 				send_some(events[i].data.fd, got);
 				sent += got;
 			}
 		}
 	}
+	return received;
 }
 
 static void connect_all(void)
 {
-	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in sa = loopback(port);
 
-	sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	for (int i = 0; i < n_sockets; i++) {
 		struct epoll_event ev = {.events = EPOLLIN};
 
@@ -151,13 +108,16 @@ static void parse_arguments(int argc, char **argv)
 {
 	int option;
 
-	while ((option = getopt(argc, argv, "c:w:n:s:p:")) != -1) {
+	while ((option = getopt(argc, argv, "c:w:d:n:s:p:")) != -1) {
 		switch (option) {
 		case 'c':
 			n_sockets = atoi(optarg);
 			break;
 		case 'w':
 			window = atoi(optarg);
+			break;
+		case 'd':
+			seconds = atof(optarg);
 			break;
 		case 'n':
 			n_echoes = atol(optarg);
@@ -175,12 +135,13 @@ static void parse_arguments(int argc, char **argv)
 	port = optind < argc ? atoi(argv[optind]) : 0;
 	if (port <= 0 || n_echoes <= 0 || n_sockets <= 0 || n_sockets > MAX_SOCKETS || window <= 0 ||
 	    window > MAX_WINDOW || message_size < HEAD || message_size >= MAX_MESSAGE)
-		fail("usage: udp_load [-c sockets] [-w datagrams each] [-n echoes] [-s bytes] [-p pid] PORT");
+		fail("usage: udp_load [-c sockets] [-w datagrams each] [-d seconds] [-n echoes] [-s bytes] [-p pid] PORT");
 }
 
 int main(int argc, char **argv)
 {
 	uint64_t wall, cpu;
+	long n;
 
 	parse_arguments(argc, argv);
 	epfd = epoll_create1(EPOLL_CLOEXEC);
@@ -188,15 +149,15 @@ int main(int argc, char **argv)
 		die("epoll_create1");
 	set_up();
 	connect_all();
-	play(n_echoes / 10);
-	cpu = server_cpu();
+	play(10000, UINT64_MAX);
+	cpu = cpu_ns(server_pid);
 	wall = now_ns(CLOCK_MONOTONIC);
-	play(n_echoes);
+	n = play(n_echoes, wall + (uint64_t)(seconds * 1e9));
 	wall = now_ns(CLOCK_MONOTONIC) - wall;
-	cpu = server_cpu() - cpu;
-	printf("echoes_per_s=%.0f", n_echoes * 1e9 / wall);
+	cpu = cpu_ns(server_pid) - cpu;
+	printf("echoes_per_s=%.0f", n * 1e9 / wall);
 	if (server_pid)
-		printf(" cpu_ns=%.1f busy=%.2f", (double)cpu / n_echoes, (double)cpu / wall);
+		printf(" cpu_ns=%.1f busy=%.2f", (double)cpu / n, (double)cpu / wall);
 	printf("\n");
 	return 0;
 }

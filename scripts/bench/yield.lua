@@ -23,4 +23,4 @@ local function measure(n)
 end
 
 measure(yields / 10)
-print(string.format("ns=%.2f", measure(yields)))
+print(string.format("yield_ns=%.2f", measure(yields)))

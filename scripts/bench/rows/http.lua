@@ -1,0 +1,184 @@
+-- SPDX-License-Identifier: MIT
+-- Rows about HTTP. lib/suite.lua describes what a row is.
+
+local loads = require("scripts.bench.lib.loads")
+local process = require("scripts.bench.lib.process")
+
+local function missing_wrk()
+  return not process.succeeds("command -v wrk") and "wrk is not installed (scripts/setup --bench)"
+end
+
+local function missing_ab()
+  return not process.succeeds("command -v ab") and
+    "Debian's apache2-utils is not installed (scripts/setup --bench)"
+end
+
+-- Those whose name ends in a star have no HTTP server: they find the ends of heads and answer with
+-- a fixed text, as the raw loop does.
+local SUBJECTS = {
+  { "grun", "http.lua" },
+  { "c", "http_epoll.c", as = "raw epoll *" },
+  { "nginx", "http_nginx.sh" },
+  { "go", "http_go.go" },
+  { "node", "http_node.js" },
+  { "gevent", "http_gevent.py", as = "gevent WSGIServer" },
+  { "gevent", "http_streamserver.py", as = "gevent StreamServer *" },
+  { "fastapi", "http_fastapi.py" },
+  { "lua-http", "http_luahttp.lua" },
+  { "tarantool", "http_tarantool.lua", as = "tarantool *" },
+  { "copas", "http_copas.lua", as = "copas *" },
+  { "luv", "http_luv.lua", as = "luv *" },
+}
+
+local STAR = "Those with a star have no HTTP server; they find the ends of heads and answer " ..
+  "with a fixed text. gevent's WSGIServer runs with TCP_NODELAY, which is not its default: " ..
+  "without it head and body of an answer wait 40 ms for each other"
+
+local FIGURES = {
+  { "cpu_ns", "CPU a request" },
+  { "requests_per_s", "requests/s" },
+  { "p50_ms", "p50" },
+  { "p99_ms", "p99" },
+  { "busy", "processor in use" },
+}
+
+local AB_FIGURES = { FIGURES[1], FIGURES[2], FIGURES[3], FIGURES[4], { "kept", "kept alive" } }
+
+return {
+  {
+    name = "http",
+    title = "HTTP: hello world on 64 keep-alive connections",
+    how = "wrk -t1 -c64; every server in one process on one core, logs off. " .. STAR,
+    budget = 180,
+    missing = missing_wrk,
+    measure = loads.wrk(),
+    subjects = SUBJECTS,
+    figures = FIGURES,
+    goals = {
+      { "cpu_ns", at_most = 1.10, of = "raw epoll *", why = "the raw loop parses no header, " ..
+        "makes no Lua string and switches no thread" },
+      { "requests_per_s", at_least = 1, of = "nginx" },
+      { "requests_per_s", at_least = 1.7, of = "go" },
+      { "requests_per_s", at_least = 10, of = "gevent WSGIServer" },
+      { "requests_per_s", at_least = 6, of = "fastapi" },
+    },
+    readme = {
+      { "cpu_ns", "HTTP hello world, keep-alive, CPU a request", yardstick = "raw epoll *" },
+      { "requests_per_s", "the same, requests a second", yardstick = "raw epoll *" },
+    },
+    chart = "cpu_ns",
+  },
+  {
+    name = "http",
+    title = "HTTP: 16 pipelined requests at a time on 64 connections",
+    how = "wrk -t1 -c64 with http_pipeline.lua. Where the processor in use is well below 1, " ..
+      "wrk was the slower one",
+    budget = 100,
+    missing = missing_wrk,
+    measure = loads.wrk("-s DIR/http_pipeline.lua @/"),
+    subjects = SUBJECTS,
+    leave_out = { "lua-http", "fastapi", "gevent WSGIServer", "gevent StreamServer *",
+      "tarantool *", "copas *", "luv *" },
+    figures = FIGURES,
+    goals = { { "requests_per_s", at_least = 4, of = "nginx" } },
+    readme = {
+      { "requests_per_s", "HTTP pipelined x16, requests a second", yardstick = "raw epoll *" },
+    },
+    chart = "requests_per_s",
+  },
+  {
+    name = "http",
+    title = "HTTP: a router with 200 routes, 30 header fields, 4 KB of JSON",
+    how = "wrk -t1 -c64 with http_fields.lua, against grun's hello world; the raw loop, with " ..
+      "4 KB of text, shows what the kernel alone takes of that",
+    missing = missing_wrk,
+    measure = loads.wrk(),
+    subjects = {
+      { "grun", "http.lua router", options = "-s DIR/http_fields.lua @/section77/items/5" },
+      { "grun", "http.lua", as = "grun, hello world" },
+      { "c", "http_epoll.c 0 4096", as = "raw epoll *", options = "-s DIR/http_fields.lua @/" },
+      { "c", "http_epoll.c", as = "raw epoll *, hello world" },
+    },
+    figures = FIGURES,
+    goals = { { "requests_per_s", at_least = 0.7, of = "grun, hello world" } },
+  },
+  {
+    name = "ab",
+    title = "HTTP: ab -c 100 -n 1000, a connection for each request",
+    how = "ab five times after one to warm up, the median; new server each round. ab speaks " ..
+      "HTTP/1.0 and is busier than most of the servers. " .. STAR,
+    missing = missing_ab,
+    measure = loads.ab(""),
+    subjects = SUBJECTS,
+    leave_out = { "tarantool *", "copas *", "luv *", "gevent StreamServer *" },
+    figures = FIGURES,
+    readme = { { "cpu_ns", "`ab -c 100 -n 1000`, CPU a request", yardstick = "raw epoll *" } },
+  },
+  {
+    name = "ab",
+    title = "HTTP: ab -k -c 100 -n 1000, connections kept alive where the server does that",
+    how = "as above; `kept alive` says how many of the 1000 requests did not end their " ..
+      "connection (uvicorn and lua-http close those of HTTP/1.0)",
+    missing = missing_ab,
+    measure = loads.ab("-k"),
+    subjects = SUBJECTS,
+    leave_out = { "tarantool *", "copas *", "luv *", "gevent StreamServer *" },
+    figures = AB_FIGURES,
+  },
+  {
+    name = "http_idle",
+    title = "HTTP: memory of an idle keep-alive connection, of 15,000",
+    how = "each has had one answer; growth of the server's resident memory, divided by the " ..
+      "connections. For long: idle for 5 s, where threads hibernate after 1 s instead of 10",
+    rounds = 1,
+    missing = loads.too_few_descriptors,
+    measure = loads.idle("http"),
+    subjects = {
+      { "grun", "http.lua" },
+      { "grun", "http.lua", as = "grun, for long", options = 5,
+        environment = "GRUN_HIBERNATE_AFTER=1" },
+      { "nginx", "http_nginx.sh" },
+      { "go", "http_go.go" },
+      { "node", "http_node.js" },
+      { "gevent", "http_gevent.py", as = "gevent WSGIServer" },
+      { "fastapi", "http_fastapi.py" },
+    },
+    figures = { { "rss_kib", "a connection" }, { "pss_kib", "of it not shared" } },
+    goals = {
+      { "rss_kib", at_most = 8 },
+      { "rss_kib", at_most = 4, subject = "grun, for long" },
+    },
+    readme = {
+      { "rss_kib", "idle HTTP connection and its thread, of 15,000" },
+      { "rss_kib", "the same, idle for long", subject = "grun, for long" },
+    },
+    chart = "rss_kib",
+  },
+  {
+    name = "slow",
+    title = "HTTP: thousands of slow clients, and a normal one beside them",
+    how = "slow.lua for 15 s each: slowhttptest with 5,000 connections against an example's server",
+    needs = "slow.lua",
+    rounds = 1,
+    missing = function()
+      return not process.succeeds("command -v slowhttptest") and
+        "slowhttptest is not installed (scripts/setup --bench)"
+    end,
+    measure = loads.script(120),
+    subjects = {
+      { "grun", "slow.lua 15 5000 headers", as = "slow headers" },
+      { "grun", "slow.lua 15 5000 bodies", as = "slow bodies" },
+      { "grun", "slow.lua 15 5000 reads", as = "slow readers" },
+    },
+    figures = {
+      { "p50_ms", "normal client, p50" }, { "p99_ms", "p99" }, { "failures", "failures" },
+      { "open", "connections" }, { "cut_max_s", "cut off after" }, { "left", "left over" },
+      { "rss_mib", "memory" },
+    },
+    goals = {
+      { "p99_ms", at_most = 50, subject = "slow headers" },
+      { "p99_ms", at_most = 50, subject = "slow bodies" },
+      { "p99_ms", at_most = 50, subject = "slow readers" },
+    },
+  },
+}

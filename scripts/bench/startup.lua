@@ -1,0 +1,2 @@
+-- SPDX-License-Identifier: MIT
+-- For the startup bench: a script that does nothing.
