@@ -64,6 +64,54 @@ describe("an HTTP server", function()
       assert.equal("text/html", res.headers["content-type"])
     end)
 
+    it("whatever arguments it takes", function()
+      local function count(...)
+        return tostring(select("#", ...))
+      end
+      local callable = setmetatable({}, { __call = function(_, ...) return count(...) end })
+      local handlers = {
+        [function() return "none" end] = "none",
+        [function(req) return req.path end] = "/",
+        [function(req, res) return 200, type(req) .. type(res) end] = "userdatauserdata",
+        [count] = "2",
+        [callable] = "2",
+        [type] = "userdata",
+      }
+      for handler, body in pairs(handlers) do
+        assert.equal(body, request(serve(handler), "GET", "/").body)
+      end
+    end)
+
+    it("a body of any size, alone and pipelined", function()
+      local sizes = { 0, 1, 2047, 2048, 2049, 4096, 16384, 16385, 70000 }
+      local body = ("0123456789abcdef"):rep(5000)
+      local port = serve(function(req, res)
+        local kind, size = req.path:match("^/(%a+)/(%d+)$")
+        local text = body:sub(1, size)
+        if kind == "string" then
+          return text
+        elseif kind == "table" then
+          return { "", text:sub(1, 10), text:sub(11) }
+        end
+        res:header("Content-Length", size)
+        res:write(text:sub(1, -3000))
+        res:finish(text:sub(-2999))
+      end)
+      for _, kind in ipairs({ "string", "table", "pieces" }) do
+        local all = {}
+        for i, size in ipairs(sizes) do
+          all[i] = ("GET /%s/%d HTTP/1.1\r\nHost: a\r\n\r\n"):format(kind, size)
+          assert.equal(body:sub(1, size), request(port, "GET", "/" .. kind .. "/" .. size).body)
+        end
+        local conn = connect(port)
+        conn:write(all)
+        for _, size in ipairs(sizes) do
+          assert.equal(body:sub(1, size), response(conn).body)
+        end
+        conn:close()
+      end
+    end)
+
     it("an iterator, in chunks", function()
       local i = 0
       local res = answer(function()

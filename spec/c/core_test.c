@@ -142,6 +142,7 @@ static void hog(struct gr_green *self)
 static void test_time(void)
 {
 	double want = 0.05;
+	bool early = false, much = false;
 
 	spawn(sleeper, &want);
 	gr_hub_run();
@@ -150,6 +151,14 @@ static void test_time(void)
 	spawn(sleeper, &want);
 	gr_hub_run();
 	check(late >= 0, "nor after 0.2 s of computing");
+	for (int i = 0; i < 1000; i++) {
+		double before = gr_until(1), roughly = gr_until_roughly(1), after = gr_until(1);
+
+		early = early || roughly < before;
+		much = much || roughly > after + 0.02;
+	}
+	check(!early && !much, "a rough end is up to 10 ms late");
+	check(gr_until_roughly(0) == 0 && gr_until_roughly(INFINITY) == INFINITY, "none and no end");
 }
 
 static void spinner(struct gr_green *self)
