@@ -299,17 +299,19 @@ static int empty_line(const char **at)
  * frame the message count. */
 static inline int next_line(struct gr_http_head *h, const char *buf, const char **at, const char *end, bool framed)
 {
-	struct gr_http_field spare, *f = h->nfields < h->limits->fields ? &h->fields[h->nfields] : &spare;
+	struct gr_http_field *f = &h->fields[h->nfields];
 	const char *p = *at;
-	int rc = *p == '\r' ? empty_line(&p) : field_line(f, buf, end, &p);
+	int rc;
 
+	if (*p == '\r')
+		rc = empty_line(&p);
+	else
+		rc = h->nfields < h->limits->fields ? field_line(f, buf, end, &p) : GR_HTTP_MANY_FIELDS;
 	if (rc <= 0)
 		return rc;
 	if (p - buf > (ptrdiff_t)h->block + h->limits->block)
 		return GR_HTTP_LONG_BLOCK;
 	if (rc == LINE_DONE) {
-		if (f == &spare)
-			return GR_HTTP_MANY_FIELDS;
 		h->nfields++;
 		if (framed && gr_framing_cares(buf + f->name.off, f->name.len))
 			rc = gr_framing_note(h, buf, f);
