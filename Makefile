@@ -118,7 +118,7 @@ check: all tests ## run every test without installing anything (SPEC=spec/x_spec
 lint: ## layering, warnings as errors, cppcheck, clang-tidy, luacheck
 	@scripts/lint
 
-bench: all ## measure against other runtimes (scripts/setup --bench installs them)
+bench: all ## measure against other runtimes (scripts/setup --bench installs them): build/bench/report.md
 	@scripts/bench/run
 
 # ---- the same under other tools

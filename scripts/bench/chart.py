@@ -11,7 +11,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-SUMMARY = ["yield", "spawn", "memory", "sync", "echo", "http"]
+SUMMARY = ["chart_yield", "chart_spawn", "chart_memory", "chart_sync", "chart_echo", "chart_http"]
 OWN, YARDSTICK, PEER = "#c8102e", "#8a8f98", "#4a7fb5"
 
 
@@ -23,8 +23,8 @@ def read(path):
                           quoting=csv.QUOTE_NONE)
     charts = {}
     for row in rows:
-        if row["chart"] == "1":
-            charts.setdefault((row["name"], row["row"], row["title"], row["more_is_better"]), []).append(row)
+        if row["chart"]:
+            charts.setdefault((row["chart"], row["row"], row["title"], row["more_is_better"]), []).append(row)
     return facts, charts
 
 
@@ -64,8 +64,7 @@ def draw_one(chart, rows, path):
 
 
 def draw_summary(facts, charts, path):
-    chosen = [next((chart for chart in charts if chart[0] == name), None) for name in SUMMARY]
-    chosen = [chart for chart in chosen if chart]
+    chosen = [chart for name in SUMMARY for chart in charts if chart[0] == name]
     if not chosen:
         return
     lines = (len(chosen) + 1) // 2
@@ -82,8 +81,8 @@ def main():
     plt.rcParams["svg.fonttype"] = "none"
     plt.rcParams["svg.hashsalt"] = "grun"
     facts, charts = read(sys.argv[1])
-    for number, (chart, rows) in enumerate(charts.items(), 1):
-        draw_one(chart, rows, os.path.join(sys.argv[2], "chart_%02d_%s" % (number, chart[0])))
+    for chart, rows in charts.items():
+        draw_one(chart, rows, os.path.join(sys.argv[2], chart[0]))
     draw_summary(facts, charts, os.path.join(sys.argv[2], "chart"))
 
 

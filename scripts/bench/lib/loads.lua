@@ -14,9 +14,10 @@ local M = {
 
 --- The subject is a script that prints its figures.
 ---@param limit? number seconds
-function M.script(limit)
+---@param everywhere? boolean not on one core, since it has servers or workers of its own
+function M.script(limit, everywhere)
   return function(subject)
-    return process.figures(subject.command, limit)
+    return process.figures(subject.command, limit, everywhere)
   end
 end
 

@@ -87,9 +87,10 @@ end
 --- Runs a command to its end on the load's core. Raises what it printed when it fails.
 ---@param command string
 ---@param limit? number seconds
+---@param everywhere? boolean on all cores, since it has servers or workers of its own
 ---@return string output
-function M.complete(command, limit)
-  command = M.on_core(M.LOAD_CORE, command)
+function M.complete(command, limit, everywhere)
+  command = everywhere and command or M.on_core(M.LOAD_CORE, command)
   local pipe = io.popen(("timeout -k 1 %g %s 2>&1; echo exit=$?"):format(limit or M.LIMIT, command))
   local output, status = pipe:read("*a"):match("^(.*)exit=(%d+)\n$")
   pipe:close()
@@ -106,9 +107,10 @@ end
 --- The figures that a command reports.
 ---@param command string
 ---@param limit? number seconds
+---@param everywhere? boolean
 ---@return table<string, number>
-function M.figures(command, limit)
-  return M.parse(M.complete(command, limit))
+function M.figures(command, limit, everywhere)
+  return M.parse(M.complete(command, limit, everywhere))
 end
 
 ---@class bench.server

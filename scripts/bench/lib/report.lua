@@ -34,7 +34,7 @@ local function add_figures(lines, result)
         lines[#lines + 1] = table.concat({ row.name, row.title, key, figure[2], subject.label,
           subject.runtime, median, tables.ratio(result, subject, key) or "", least, greatest,
           units.format(key, median), units.more_is_better(key) and 1 or 0,
-          row.chart == key and 1 or 0, table.concat(values, " ") }, "\t")
+          row.chart == key and result.chart or "", table.concat(values, " ") }, "\t")
       end
     end
   end
@@ -115,7 +115,7 @@ local function versions(run)
   return list
 end
 
-local function section(out, result)
+local function section(out, result, has_charts)
   local row = result.row
   out[#out + 1] = ("\n## %s\n\n"):format(row.title)
   if result.skipped then
@@ -130,6 +130,21 @@ local function section(out, result)
     local said = verdict.ok and "met" or verdict.ok == false and "**missed**" or "open"
     out[#out + 1] = ("- goal: %s %s; reached: %s, %s\n"):format(verdict.what, verdict.limit,
       verdict.value, said)
+  end
+  if has_charts and result.chart then
+    out[#out + 1] = ("\n![%s](%s.svg)\n"):format(row.name, result.chart)
+  end
+end
+
+-- Names of the charts: chart_tls, chart_tls_2 ...
+local function name_charts(results)
+  local count = {}
+  for _, result in ipairs(results) do
+    local name = result.row.name
+    if result.row.chart and not result.skipped then
+      count[name] = (count[name] or 0) + 1
+      result.chart = "chart_" .. name .. (count[name] > 1 and "_" .. count[name] or "")
+    end
   end
 end
 
@@ -155,7 +170,7 @@ local function markdown(run)
     bullets(out, unmeasured)
   end
   for _, result in ipairs(run.results) do
-    section(out, result)
+    section(out, result, run.chart)
   end
   out[#out + 1] = "\n## Versions\n\n"
   bullets(out, versions(run))
@@ -257,6 +272,7 @@ end
 ---@param bench_dir string
 function M.write(directory, run, bench_dir)
   os.execute("mkdir -p " .. process.quote(directory))
+  name_charts(run.results)
   write(directory .. "/results.tsv", tsv(run))
   local output = process.output(("/usr/bin/python3 %s %s %s && echo drawn"):format(
     process.quote(bench_dir .. "/chart.py"), process.quote(directory .. "/results.tsv"),

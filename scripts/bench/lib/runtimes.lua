@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- The runtimes that are compared: how each runs a file of this directory, whether it is installed,
--- and its version.
+-- and its version. Another peer is one entry here, one small file, and one line in a row.
 
 local process = require("scripts.bench.lib.process")
 

@@ -92,7 +92,7 @@ return {
     readme = {
       { "echoes_per_s", "UDP echo server, datagrams a second", yardstick = "raw recvmmsg" },
     },
-    chart = "echoes_per_s",
+    chart = "cpu_ns",
   },
   {
     name = "tls",
@@ -136,6 +136,7 @@ return {
     readme = {
       { "handshakes_per_s", "full TLS handshakes a second", yardstick = "raw OpenSSL" },
     },
+    chart = "cpu_ns",
   },
   {
     name = "tls",
@@ -158,6 +159,7 @@ return {
     readme = {
       { "pss_kib", "idle TLS connection and its thread, of 5,000", yardstick = "raw OpenSSL" },
     },
+    chart = "pss_kib",
   },
   {
     name = "idle",
@@ -228,7 +230,7 @@ return {
       return not process.succeeds("luajit -e 'require \"luasql.postgres\"'") and
         "no LuaSQL here (scripts/setup)"
     end,
-    measure = loads.script(),
+    measure = loads.script(60, true),
     rounds = 3,
     subjects = { { "grun", "postgres.lua" } },
     figures = { { "seconds", "all together" }, { "gap_ms", "worst gap of a ticker" } },

@@ -35,6 +35,7 @@ return {
     figures = { { "start_us", "start to exit" } },
     goals = { { "start_us", at_most = 2, of = "luajit" } },
     readme = { { "start_us", "start-up", yardstick = "luajit" } },
+    chart = "start_us",
   },
   {
     name = "yield",
@@ -221,7 +222,7 @@ return {
     title = "Workers: two against one",
     how = "workers.lua measures and describes it",
     needs = "workers.lua",
-    measure = loads.script(120),
+    measure = loads.script(120, true),
     rounds = 1,
     subjects = { { "grun", "workers.lua" } },
     figures = "whatever it prints",
