@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bind/lib_hibernate.h"
 #include "bind/luautil.h"
 #include "bind/state.h"
+#include "core/hibernate.h"
 #include "core/hub.h"
 #include "core/log.h"
 #include "core/wait.h"
@@ -717,6 +719,7 @@ static int l_thread_stack(lua_State *L)
 
 	if (g == NULL || g == gr_current || g->state == GR_NEW || (g->state == GR_READY && g->switches == 0))
 		return 0;
+	gr_hibernate_wake(g);
 	at = g->wait_user;
 	lua_pushthread(at);
 	if (at != L)
@@ -812,6 +815,8 @@ static const luaL_Reg functions[] = {
 	{"info", l_thread_info},
 	{"stack", l_thread_stack},
 	{"set_status", l_thread_set_status},
+	{"hibernate_after", gr_lua_hibernate_after},
+	{"hibernated", gr_lua_hibernated},
 	{NULL, NULL},
 };
 

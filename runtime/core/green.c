@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/hibernate.h"
 #include "core/hub.h"
 #include "core/log.h"
 #include "core/switch.h"
@@ -138,6 +139,8 @@ static inline void switch_to(struct gr_green *next)
 
 	if (__builtin_expect(gr_hub.on_switch != NULL, 0))
 		before_switch();
+	if (__builtin_expect(gr_hibernates(next), 0))
+		gr_hibernate_wake(next);
 	gr_current = next;
 	gr_switches++;
 	next->switches++;
