@@ -687,7 +687,7 @@ static void set_number(lua_State *L, const char *key, double value)
 	lua_setfield(L, -2, key);
 }
 
-/* info(green) -> {id, parent, name, what, left, switches, daemon, cancelled} */
+/* info(green) -> {id, parent, name, what, left, switches, daemon, cancelled, hibernates} */
 static int l_thread_info(lua_State *L)
 {
 	struct gr_green *g = check_green(L, 1);
@@ -708,6 +708,8 @@ static int l_thread_info(lua_State *L)
 	lua_setfield(L, -2, "daemon");
 	lua_pushboolean(L, g->attention & GR_ATTN_CANCEL);
 	lua_setfield(L, -2, "cancelled");
+	lua_pushboolean(L, gr_hibernates(g));
+	lua_setfield(L, -2, "hibernates");
 	return 1;
 }
 

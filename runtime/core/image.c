@@ -142,8 +142,12 @@ __attribute__((no_sanitize("address"))) void *gr_image_unpack(const void *packed
 	const uint8_t *in = image->kinds + kinds_size(image->nwords);
 	uint64_t *words = (uint64_t *)top - image->nwords, last = 0;
 
-	for (size_t i = 0; i < image->nwords; i++)
-		in = get(in, (enum kind)(image->kinds[i / 4] >> i % 4 * 2 & 3), &words[i], &last);
+	for (size_t i = 0; i < image->nwords; i++) {
+		uint64_t word;
+
+		in = get(in, (enum kind)(image->kinds[i / 4] >> i % 4 * 2 & 3), &word, &last);
+		words[i] = word;
+	}
 	return words;
 }
 
@@ -178,7 +182,8 @@ static struct {
 	struct block *with_room[CLASSES];
 	char *slab, *slab_end; /* not yet handed out */
 	uintptr_t hint;
-	struct block **empty; /* blocks without memory, in a vector since they cannot hold a link */
+	struct block *spare;   /* unused, but keeps its memory: one thread that comes and goes needs no system calls */
+	struct block **empty;  /* unused and without memory, in a vector since they cannot hold a link */
 	size_t nempty, nblocks;
 } arena = {.hint = SLAB_AREA};
 
@@ -234,7 +239,10 @@ static struct block *take_block(uint32_t size)
 {
 	struct block *b;
 
-	if (arena.nempty > 0) {
+	if (arena.spare) {
+		b = arena.spare;
+		arena.spare = NULL;
+	} else if (arena.nempty > 0) {
 		b = arena.empty[--arena.nempty];
 	} else {
 		if (arena.slab == arena.slab_end && !grow())
@@ -250,6 +258,10 @@ static struct block *take_block(uint32_t size)
 static void give_block(struct block *b)
 {
 	unlink_block(b);
+	if (arena.spare == NULL) {
+		arena.spare = b;
+		return;
+	}
 	madvise(b, BLOCK_SIZE, MADV_DONTNEED);
 	arena.empty[arena.nempty++] = b;
 }
@@ -286,8 +298,7 @@ void gr_image_free(void *image)
 		link_block(b);
 	cell->next = b->free;
 	b->free = cell;
-	/* The last one of its size stays, so that one thread that comes and goes costs no system calls. */
-	if (--b->used == 0 && (b->next || b->previous))
+	if (--b->used == 0)
 		give_block(b);
 }
 
