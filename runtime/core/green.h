@@ -93,7 +93,13 @@ void gr_green_set_daemon(struct gr_green *g);
  * Must not be called in the hub. */
 int gr_park(const char *what);
 
-/* Ends the park of a waiting thread with that result and appends it to the run queue. Returns false, doing nothing, when
+/* Runs visit() in the hub's time on the stack of a thread that is in gr_park, below what it has there. Must not park. */
+void gr_green_visit(struct gr_green *g, void (*visit)(void));
+
+/* True for the function whose frame is the first one of every stack. */
+bool gr_green_is_base(uintptr_t function);
+
+/* Ends the park of a waiting thread with that result (not INT_MIN) and appends it to the run queue. Returns false, doing nothing, when
  * it is not parked (any more): the first wake-up wins. */
 bool gr_wake(struct gr_green *g, int result);
 

@@ -3,6 +3,7 @@
 #include "core/hibernate.h"
 
 #include <errno.h>
+#include <unwind.h>
 
 #include "core/hub.h"
 #include "core/image.h"
@@ -40,9 +41,45 @@ static void flush(void)
 	sweep.nbatch = 0;
 }
 
+/* ---- Which stacks may go ----
+ *
+ * Those with frames of trusted code only. Mostly the absence of other addresses tells; else the unwinder does, for ten times
+ * the price. */
+
+static bool walk_complete;
+
+static _Unwind_Reason_Code look_at_frame(struct _Unwind_Context *context, void *data)
+{
+	const void *pc = (const void *)_Unwind_GetIP(context); // NOLINT(performance-no-int-to-ptr)
+
+	(void)data;
+	if (!gr_image_trusts(pc))
+		return _URC_END_OF_STACK;
+	walk_complete = gr_green_is_base(_Unwind_GetRegionStart(context));
+	return walk_complete ? _URC_END_OF_STACK : _URC_NO_REASON;
+}
+
+static void walk(void)
+{
+	walk_complete = false;
+	_Unwind_Backtrace(look_at_frame, NULL);
+}
+
+static bool may_go(struct gr_green *g)
+{
+	char *top = gr_stack_top(&g->stack);
+
+	if (top - (char *)g->sp > GR_IMAGE_MAX || !gr_stack_intact(&g->stack))
+		return false;
+	if (g->delayed || !gr_image_suspects(g->sp, top))
+		return true;
+	gr_green_visit(g, walk);
+	return walk_complete;
+}
+
 static bool put_away(struct gr_green *g)
 {
-	void *image = gr_stack_intact(&g->stack) ? gr_image_pack(g->sp, gr_stack_top(&g->stack)) : NULL;
+	void *image = may_go(g) ? gr_image_pack(g->sp, gr_stack_top(&g->stack)) : NULL;
 
 	if (image == NULL)
 		return false;

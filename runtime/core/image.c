@@ -37,18 +37,34 @@ void gr_image_trust(const void *code)
 	trusted[ntrusted++].end = (uintptr_t)object.dlfo_map_end;
 }
 
-/* aarch64 may keep a signature in the upper bits of a return address. */
-static bool is_foreign(uint64_t word)
+static bool is_trusted(uintptr_t address)
 {
-	uintptr_t address = word & ((1ULL << 48) - 1);
-	struct dl_find_object object;
-
-	if (address < 4096)
-		return false;
+	if (ntrusted == 0)
+		gr_image_trust(&us);
 	for (int i = 0; i < ntrusted; i++)
 		if (address >= trusted[i].start && address < trusted[i].end)
-			return false;
-	return _dl_find_object((void *)address, &object) == 0; // NOLINT(performance-no-int-to-ptr)
+			return true;
+	return false;
+}
+
+bool gr_image_trusts(const void *code)
+{
+	return is_trusted((uintptr_t)code);
+}
+
+/* The stack has poisoned parts in the eyes of ASan. aarch64 may keep a signature in the upper bits of a return address. */
+__attribute__((no_sanitize("address"))) bool gr_image_suspects(const void *sp, const void *top)
+{
+	struct dl_find_object object;
+
+	for (const uint64_t *word = sp; word < (const uint64_t *)top; word++) {
+		uintptr_t address = *word & ((1ULL << 48) - 1);
+
+		if (address > 4096 && !is_trusted(address) &&
+		    _dl_find_object((void *)address, &object) == 0) // NOLINT(performance-no-int-to-ptr)
+			return true;
+	}
+	return false;
 }
 
 /* ---- Packing ----
@@ -117,7 +133,7 @@ static const uint8_t *get(const uint8_t *in, enum kind kind, uint64_t *word, uin
 	return in + 4;
 }
 
-/* Returns the image's size, or 0 if the words may not be packed. The stack has poisoned parts in the eyes of ASan. */
+/* Returns the image's size. */
 __attribute__((no_sanitize("address"))) static size_t pack(struct image *image, const uint64_t *words, size_t n)
 {
 	uint8_t *out = image->kinds + kinds_size(n);
@@ -128,8 +144,6 @@ __attribute__((no_sanitize("address"))) static size_t pack(struct image *image, 
 	for (size_t i = 0; i < n; i++) {
 		enum kind kind = kind_of(words[i], last);
 
-		if (kind != ZERO && is_foreign(words[i]))
-			return 0;
 		image->kinds[i / 4] |= (uint8_t)(kind << i % 4 * 2);
 		out = put(out, kind, words[i], &last);
 	}
@@ -308,17 +322,9 @@ void *gr_image_pack(const void *sp, const void *top)
 		struct image image;
 		char bytes[SIZE_MAX_PACKED];
 	} work;
-	size_t live = (size_t)((const char *)top - (const char *)sp), size;
-	void *image;
+	size_t size = pack(&work.image, sp, (size_t)((const uint64_t *)top - (const uint64_t *)sp));
+	void *image = allocate(size);
 
-	if (ntrusted == 0)
-		gr_image_trust(&us);
-	if (live > GR_IMAGE_MAX)
-		return NULL;
-	size = pack(&work.image, sp, live / 8);
-	if (size == 0)
-		return NULL;
-	image = allocate(size);
 	if (image)
 		memcpy(image, &work, size);
 	return image;

@@ -3,6 +3,7 @@
 #ifndef GR_CORE_IMAGE_H
 #define GR_CORE_IMAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The largest piece of a stack that is packed, in bytes. */
@@ -12,8 +13,14 @@ enum { GR_IMAGE_MAX = 16 << 10 };
  * The one that this code is in does already. */
 void gr_image_trust(const void *code);
 
-/* Packs the words from `sp` up to `top`. Returns NULL if one of them points into an object that is not trusted, since its
- * code may have frames there; if that is more than GR_IMAGE_MAX; or if there is no memory. */
+/* True if the address is in such an object. */
+bool gr_image_trusts(const void *code);
+
+/* True if one of the words points into an object that is not trusted. Its code may have frames there then; or the word is
+ * left over from a call that has ended. */
+bool gr_image_suspects(const void *sp, const void *top);
+
+/* Packs the words from `sp` up to `top`, at most GR_IMAGE_MAX bytes. Returns NULL if there is no memory. */
 void *gr_image_pack(const void *sp, const void *top);
 
 /* Writes the words back where they were and returns that `sp`. */
