@@ -14,6 +14,7 @@ local grun = {
   sleep = core.sleep,
   yield = core.yield,
   idle = core.idle,
+  hibernate_after = core.hibernate_after,
   now = core.now,
   deadline = scope.deadline,
   threads = thread.threads,

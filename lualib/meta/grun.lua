@@ -45,6 +45,12 @@ function grun.yield() end
 ---@async
 function grun.idle() end
 
+--- A thread that has been parked for so many seconds (at the latest after twice that time) hibernates:
+--- the memory of its C stack is given back until it wakes. Changes nothing that a script can see.
+---@param seconds? number 10 at the start, or what GRUN_HIBERNATE_AFTER says; 0: no more of it
+---@return number before what was set so far
+function grun.hibernate_after(seconds) end
+
 --- Seconds on a clock that never goes back; only differences mean something.
 ---@return number
 function grun.now() end
@@ -401,6 +407,7 @@ function core.list() end
 ---@field switches integer how often it was given the processor
 ---@field daemon boolean
 ---@field cancelled boolean
+---@field hibernates boolean its C stack is packed away (see grun.hibernate_after)
 
 --- What is known about a thread; nothing once it has ended.
 ---@param green grun.green
@@ -411,6 +418,19 @@ function core.info(green) end
 ---@param green grun.green
 ---@return thread|nil
 function core.stack(green) end
+
+core.hibernate_after = grun.hibernate_after
+
+---@class grun.core.hibernated
+---@field threads integer that hibernate now
+---@field bytes integer of memory that their packed stacks take
+---@field unfit integer long-parked threads that the last sweep had to leave alone
+---@field put integer how often a thread was put away since the start
+---@field woken integer how often one was woken
+
+--- Figures about hibernation.
+---@return grun.core.hibernated
+function core.hibernated() end
 
 --- Sets the exit status of the process, unless os.exit says otherwise.
 ---@param status integer

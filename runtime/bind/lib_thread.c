@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bind/lib_hibernate.h"
 #include "bind/luautil.h"
 #include "bind/state.h"
+#include "core/hibernate.h"
 #include "core/hub.h"
 #include "core/log.h"
 #include "core/wait.h"
@@ -685,7 +687,7 @@ static void set_number(lua_State *L, const char *key, double value)
 	lua_setfield(L, -2, key);
 }
 
-/* info(green) -> {id, parent, name, what, left, switches, daemon, cancelled} */
+/* info(green) -> {id, parent, name, what, left, switches, daemon, cancelled, hibernates} */
 static int l_thread_info(lua_State *L)
 {
 	struct gr_green *g = check_green(L, 1);
@@ -706,6 +708,8 @@ static int l_thread_info(lua_State *L)
 	lua_setfield(L, -2, "daemon");
 	lua_pushboolean(L, g->attention & GR_ATTN_CANCEL);
 	lua_setfield(L, -2, "cancelled");
+	lua_pushboolean(L, gr_hibernates(g));
+	lua_setfield(L, -2, "hibernates");
 	return 1;
 }
 
@@ -717,6 +721,7 @@ static int l_thread_stack(lua_State *L)
 
 	if (g == NULL || g == gr_current || g->state == GR_NEW || (g->state == GR_READY && g->switches == 0))
 		return 0;
+	gr_hibernate_wake(g);
 	at = g->wait_user;
 	lua_pushthread(at);
 	if (at != L)
@@ -812,6 +817,8 @@ static const luaL_Reg functions[] = {
 	{"info", l_thread_info},
 	{"stack", l_thread_stack},
 	{"set_status", l_thread_set_status},
+	{"hibernate_after", gr_lua_hibernate_after},
+	{"hibernated", gr_lua_hibernated},
 	{NULL, NULL},
 };
 

@@ -16,6 +16,7 @@
 #include "bind/lib_dns.h"
 #include "bind/lib_edit.h"
 #include "bind/lib_fs.h"
+#include "bind/lib_hibernate.h"
 #include "bind/lib_httpc.h"
 #include "bind/lib_httpd.h"
 #include "bind/lib_httpfile.h"
@@ -482,6 +483,7 @@ lua_State *gr_state_new(bool environment)
 	gr_hub.on_release = gr_thread_release;
 	gr_hub.spawn_site = gr_thread_site;
 	gr_hub.may_wait = gr_lua_may_wait;
+	gr_lua_hibernate_init();
 	return L;
 }
 

@@ -5,10 +5,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/hibernate.h"
 #include "core/hub.h"
 #include "core/log.h"
 #include "core/switch.h"
@@ -23,6 +25,7 @@ enum {
 	NAME_MAX_BYTES = 63,
 	BATCH_MAX = 64, /* switches between two looks at the clock */
 	REAP_MAX = 256, /* stacks given back at once: a system call each */
+	VISITED = INT_MIN, /* instead of the result of a park, see gr_green_visit */
 };
 
 /* A turn of the hub ends after TURN seconds at the latest, so that a thread that only yields cannot starve I/O.
@@ -34,6 +37,7 @@ const char gr_idle_text[] = "idle";
 static struct gr_green hub_context = {.state = GR_RUNNING, .name = NULL};
 struct gr_green *gr_current = &hub_context;
 uint64_t gr_switches;
+static void (*visitor)(void);
 
 static struct {
 	struct gr_green *head, *tail;
@@ -138,6 +142,8 @@ static inline void switch_to(struct gr_green *next)
 
 	if (__builtin_expect(gr_hub.on_switch != NULL, 0))
 		before_switch();
+	if (__builtin_expect(gr_hibernates(next), 0))
+		gr_hibernate_wake(next);
 	gr_current = next;
 	gr_switches++;
 	next->switches++;
@@ -170,6 +176,25 @@ void gr_green_seed(uint64_t seed)
 	runq.seed = seed;
 }
 
+/* On the parked thread's stack, which goes on being parked. */
+static void receive_visit(struct gr_green *self)
+{
+	visitor();
+	self->wake = 0;
+	self->state = GR_WAITING;
+	switch_to(&hub_context);
+}
+
+void gr_green_visit(struct gr_green *g, void (*visit)(void))
+{
+	uint32_t switches = g->switches;
+
+	visitor = visit;
+	g->wake = VISITED;
+	switch_to(g);
+	g->switches = switches;
+}
+
 int gr_park(const char *what)
 {
 	struct gr_green *self = gr_current;
@@ -177,6 +202,8 @@ int gr_park(const char *what)
 	self->state = GR_WAITING;
 	self->what = what;
 	switch_to(pop());
+	while (__builtin_expect(self->wake == VISITED, 0))
+		receive_visit(self);
 	return self->wake;
 }
 
@@ -260,7 +287,7 @@ bool gr_wake_idle(void)
 
 void gr_abandon(void)
 {
-	gr_current->state = GR_WAITING;
+	gr_current->state = GR_READY; /* so that nobody wakes or visits it */
 	switch_to(&hub_context);
 	abort();
 }
@@ -325,6 +352,11 @@ static void main_loop(void)
 		end(self);
 		switch_to(pop());
 	}
+}
+
+bool gr_green_is_base(uintptr_t function)
+{
+	return function == (uintptr_t)main_loop;
 }
 
 static struct gr_green *new_slab(void)

@@ -26,7 +26,7 @@ enum gr_attention {
 };
 
 struct gr_green {
-	void *sp;              /* saved stack pointer while not running */
+	void *sp;              /* saved stack pointer while not running; odd: see hibernate.h */
 	struct gr_green *next; /* link in the run queue */
 	void *user;            /* the binding's: this thread's lua_State, kept when the thread is reused */
 	void *wait_user;       /* the binding's: the lua_State that parked (a coroutine of the thread, perhaps) */
@@ -35,8 +35,10 @@ struct gr_green {
 	uint8_t attention;     /* set of enum gr_attention */
 	bool delayed;          /* GR_NEW and waiting for its start time, not in the run queue */
 	bool daemon;           /* does not keep the process alive */
+	bool exposed;          /* hibernate.h: hibernates, and others may look into it */
 	uint16_t refused;      /* posix: interposed calls that failed for a cancel and were not told to Lua yet */
 	uint16_t plain;        /* posix: > 0: interposed calls go straight to the kernel */
+	bool unfit;            /* hibernate.h: its stack has to stay while it is parked as now */
 	int wake;              /* result of the park that was ended */
 	uint32_t index;        /* small number, fixed for the life of this struct */
 	uint32_t switches;     /* how often it was given the processor since spawn; wraps */
@@ -48,6 +50,7 @@ struct gr_green {
 	double deadline;       /* of the innermost scope, monotonic seconds; valid with GR_ATTN_DEADLINE */
 	double until;          /* end of the present wait, or INFINITY */
 	int expiry;            /* GR_TIMEOUT or GR_DEADLINE: what `until` means */
+	uint32_t seen;         /* hibernate.h: what the last sweep knew it by */
 	char *name;            /* heap, or NULL */
 	double timer_at;       /* when the armed timer fires */
 	ev_timer timer;        /* may stay armed after a wait; re-armed or dropped when it fires */
@@ -90,7 +93,13 @@ void gr_green_set_daemon(struct gr_green *g);
  * Must not be called in the hub. */
 int gr_park(const char *what);
 
-/* Ends the park of a waiting thread with that result and appends it to the run queue. Returns false, doing nothing, when
+/* Runs visit() in the hub's time on the stack of a thread that is in gr_park, below what it has there. Must not park. */
+void gr_green_visit(struct gr_green *g, void (*visit)(void));
+
+/* True for the function whose frame is the first one of every stack. */
+bool gr_green_is_base(uintptr_t function);
+
+/* Ends the park of a waiting thread with that result (not INT_MIN) and appends it to the run queue. Returns false, doing nothing, when
  * it is not parked (any more): the first wake-up wins. */
 bool gr_wake(struct gr_green *g, int result);
 

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/hibernate.h"
 #include "core/log.h"
 
 /* Seconds: that a free stack may be idle, and between two bounded steps of giving many back. */
@@ -154,6 +155,7 @@ static void poll_events(void)
 	before_poll();
 	wait = !gr_have_ready() && !gr_have_idle();
 	watch_free_stacks();
+	gr_hibernate_watch();
 	ev_run(gr_hub.loop, wait ? EVRUN_ONCE : EVRUN_NOWAIT);
 	if (!gr_have_ready())
 		gr_wake_idle();

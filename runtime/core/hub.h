@@ -26,6 +26,8 @@ struct gr_hub {
 	void (*on_switch)(void);
 	/* The same before the loop is polled for events the next time. */
 	void (*on_poll)(void);
+	/* May others look into this thread's stack without asking the core first? */
+	bool (*exposed)(const struct gr_green *g);
 	/* Where a thread was spawned: the source's name (NULL: unknown) and *line. Called by the overflow reporter on the
 	 * signal stack, when the thread's own stack is full. */
 	const char *(*spawn_site)(const struct gr_green *g, int *line);

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #ifdef GR_VALGRIND
@@ -24,6 +26,7 @@ enum {
 	/* A frame larger than the guard could step over it: Lua's luaL_Buffer makes frames of 8 KiB. */
 	GUARD_SIZE = 16 << 10,
 	SLAB_STACKS = 256,
+	RANGES = 64, /* given back by one system call */
 };
 
 /* Far from where libraries live: LuaJIT must find room for machine code within 2 GiB of itself. The kernel takes it
@@ -156,14 +159,78 @@ void gr_stack_give(struct gr_stack *stack)
 	pool.free[pool.nfree++] = *stack;
 }
 
+static size_t guarded(const struct gr_stack *stack)
+{
+	return stack->guard == GR_GUARD_CANARY ? 0 : round_up(GUARD_SIZE);
+}
+
 void gr_stack_trim(const struct gr_stack *stack, size_t keep)
 {
-	size_t guard = stack->guard == GR_GUARD_CANARY ? 0 : round_up(GUARD_SIZE);
-	size_t used = round_up(keep);
+	size_t guard = guarded(stack), used = round_up(keep);
 
 	if (guard + used < stack->size)
 		madvise(stack->base + guard, stack->size - guard - used, MADV_DONTNEED);
 }
+
+#ifdef GR_ASAN
+
+/* Whoever follows a pointer into an emptied stack is caught. */
+void gr_stack_empty(const struct gr_stack *const *stacks, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		gr_stack_trim(stacks[i], 0);
+		mprotect(stacks[i]->base + guarded(stacks[i]), stacks[i]->size - guarded(stacks[i]), PROT_NONE);
+	}
+}
+
+void gr_stack_refill(const struct gr_stack *stack)
+{
+	mprotect(stack->base + guarded(stack), stack->size - guarded(stack), PROT_READ | PROT_WRITE);
+}
+
+#else
+
+/* One system call for all, which kernels before 6.13 refuse and those before 6.14 do not know by that name. */
+static void drop_pages(const struct iovec *ranges, size_t n)
+{
+	enum { PIDFD_SELF = -10000 };
+
+	if (n > 1 && syscall(SYS_process_madvise, PIDFD_SELF, ranges, n, MADV_DONTNEED, 0) >= 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		madvise(ranges[i].iov_base, ranges[i].iov_len, MADV_DONTNEED);
+}
+
+void gr_stack_empty(const struct gr_stack *const *stacks, size_t n)
+{
+	struct iovec ranges[RANGES];
+	size_t used = 0;
+	char *end = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct gr_stack *s = stacks[i];
+		size_t guard = guarded(s);
+
+		if (end == s->base) {
+			ranges[used - 1].iov_len += s->size;
+		} else {
+			if (used == RANGES) {
+				drop_pages(ranges, used);
+				used = 0;
+			}
+			ranges[used++] = (struct iovec){s->base + guard, s->size - guard};
+		}
+		end = gr_stack_top(s);
+	}
+	drop_pages(ranges, used);
+}
+
+void gr_stack_refill(const struct gr_stack *stack)
+{
+	(void)stack;
+}
+
+#endif
 
 bool gr_stack_intact(const struct gr_stack *stack)
 {

@@ -38,6 +38,12 @@ void gr_stack_give(struct gr_stack *stack);
 /* Gives the pages of a stack back to the kernel except the topmost `keep` bytes (rounded up to pages). */
 void gr_stack_trim(const struct gr_stack *stack, size_t keep);
 
+/* Gives all pages of several stacks back to the kernel, those of neighbours together. The guards stay. */
+void gr_stack_empty(const struct gr_stack *const *stacks, size_t n);
+
+/* Before an emptied stack is written to again. */
+void gr_stack_refill(const struct gr_stack *stack);
+
 /* False if the lowest page of a GR_GUARD_CANARY stack was written to. */
 bool gr_stack_intact(const struct gr_stack *stack);
 
