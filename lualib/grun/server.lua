@@ -255,6 +255,7 @@ local options = {
 local listen_options = {
   backlog = "number", reuse_port = "boolean", v6only = "boolean", mode = "string number",
   nodelay = "boolean", keepalive = "boolean", fastopen = "number",
+  max_unsent = "number",
 }
 
 local function is_datagram(address)
@@ -303,6 +304,8 @@ end
 ---@field nodelay? boolean default true
 ---@field keepalive? boolean
 ---@field fastopen? integer clients that may send data with their SYN and are not accepted yet
+---@field max_unsent? integer bytes that the kernel takes for a client that reads slowly: see
+--- grun.listen; of http and https 65536
 --- Of datagrams also the options of grun.udp, and on_error gets the peer instead of a connection.
 
 --- Listens on the address and runs handler(conn) in a thread of its own for each client, from now
@@ -336,6 +339,7 @@ function M.server(address, handler, opts)
     http = http.new(address, handler, opts)
     handler = http.handler
     address = http.listen
+    of_socket.max_unsent = of_socket.max_unsent or http.max_unsent
     of_socket.alpn = of_socket.alpn or tls and not of_socket.tls and { "http/1.1" } or nil
   end
   local listener, message, code = (tls or net).listen(address, of_socket, "server", 4)

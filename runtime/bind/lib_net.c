@@ -90,6 +90,7 @@ static const struct option {
 	{"v6only", OPT_BOOL, FOR_LISTEN, offsetof(struct gr_sock_opts, v6only)},
 	{"fastopen", OPT_BOOL, FOR_CONNECT, offsetof(struct gr_sock_opts, fastopen)},
 	{"fastopen", OPT_INT, FOR_LISTEN, offsetof(struct gr_sock_opts, fastopen_queue)},
+	{"max_unsent", OPT_INT, FOR_LISTEN, offsetof(struct gr_sock_opts, max_unsent)},
 	{"backlog", OPT_INT, FOR_LISTEN, offsetof(struct gr_sock_opts, backlog)},
 	{"mode", OPT_MODE, FOR_LISTEN, offsetof(struct gr_sock_opts, mode)},
 	{"timeout", OPT_OTHER, FOR_CONNECT, 0},
@@ -239,7 +240,7 @@ static struct gr_tls_context *check_tls(lua_State *L, int idx)
 /* ---- Listeners ---- */
 
 struct listener {
-	struct gr_listener l; /* first, so that a pointer to one is a pointer to the other */
+	struct gr_listener l;       /* first, so that a pointer to one is a pointer to the other */
 	struct gr_tls_context *tls; /* what its connections speak, or NULL */
 };
 

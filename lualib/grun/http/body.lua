@@ -4,7 +4,9 @@
 
 local core = require("grun.core")
 local httpc = require("grun.core.httpc")
-local encode = require("grun.core.httptext").percent_encode
+local httptext = require("grun.core.httptext")
+
+local encode = httptext.percent_encode
 
 local STEP = 65536 -- bytes between two looks at whether the server has answered already
 
@@ -83,13 +85,6 @@ function M.encode_form(form)
   return table.concat(list, "&")
 end
 
-local function random_boundary()
-  local file = assert(io.open("/dev/urandom", "rb"))
-  local bytes = file:read(16)
-  file:close()
-  return "grun-" .. bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end)
-end
-
 -- As browsers escape names in Content-Disposition.
 local function quoted(text)
   return '"' .. text:gsub('[\r\n"]', { ["\r"] = "%0D", ["\n"] = "%0A", ['"'] = "%22" }) .. '"'
@@ -107,7 +102,7 @@ local function part_content(part)
 end
 
 local function of_multipart(parts)
-  local boundary, segments = random_boundary(), {}
+  local boundary, segments = httptext.boundary(), {}
   for _, part in ipairs(parts) do
     local content, message, code = part_content(part)
     if not content then

@@ -23,6 +23,10 @@ local defaults = {
   min_rate = 240, -- bytes per second of bodies; 0: any rate
 }
 
+-- Bytes of responses that wait in the kernel for each client. Without a limit, thousands of clients
+-- that read slowly use up the memory that the system has for all connections.
+local MAX_UNSENT = 65536
+
 local LIMITS = { max_line = 65535, max_header = 1048576, max_headers = 1024, max_body = 2 ^ 40 }
 
 -- Name of an option -> its types.
@@ -233,6 +237,7 @@ function M.new(address, app, opts)
     app = app,
     https = https,
     listen = listen_address(https, address:match("^https?://(.*)$")),
+    max_unsent = MAX_UNSENT,
     config = configure(opts, https),
     log = opts.access_log and require("grun.http.access_log").new(opts.access_log) or nil,
     states = {}, -- open connection -> its state
