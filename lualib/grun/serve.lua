@@ -41,6 +41,7 @@ Limits:                    seconds; bytes, also as 64K, 10M, 1G
 Other:
       --access-log[=FORMAT]   a line for each request on stdout: combined (default), common, or a format
                            with atoms such as '%(h)s "%(r)s" %(s)s %(L)s'
+      --gzip               compress responses for clients that accept it
       --trust-proxy[=N]    believe X-Forwarded-* of N proxies (1)
       --proxy-protocol     connections begin with a header of the PROXY protocol
       --server-header TEXT the Server field of responses
@@ -109,6 +110,7 @@ local options = {
   ["--max-connections"] = { "count", "max_connections" },
   ["--keepalive-requests"] = { "count", "max_requests" },
   ["--access-log"] = { "yes or text", "access_log" },
+  ["--gzip"] = { "yes", "gzip" },
   ["--trust-proxy"] = { "yes or count", "trust_proxy" },
   ["--proxy-protocol"] = { "yes", "proxy_protocol" },
   ["--server-header"] = { "text", "server_header" },

@@ -11,6 +11,9 @@ local PAUSE_MIN, PAUSE_MAX = 0.01, 1 -- seconds between attempts while no thread
 local HANDSHAKE = 10 -- seconds for a TLS handshake
 local LOOK_AGAIN = 1 -- seconds between looks for handlers that were cancelled before they started
 
+-- Codes of an accept that a listener which was told to `_tell` fails with, and that mean no end.
+local SHORTAGE = { EMFILE = true, ENFILE = true, ENOBUFS = true, ENOMEM = true }
+
 local M = { servers = service.servers }
 
 ---@class grun.server
@@ -109,6 +112,9 @@ end
 
 local function wait_for_slot(self)
   while self._active >= self._max do
+    if self._http then
+      self._http:make_room()
+    end
     if not sleep(self, "server (max_connections)", LOOK_AGAIN) then
       return false
     end
@@ -160,6 +166,8 @@ local function accept_all(self)
       serve(self, conn)
     elseif code == "closed" then
       return
+    elseif self._http and SHORTAGE[code] then
+      self._http:make_room()
     else
       error("cannot accept on " .. listener:address() .. ": " .. message, 0)
     end

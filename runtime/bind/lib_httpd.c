@@ -304,7 +304,7 @@ static int next_request(lua_State *L, struct gr_httpd_conn *c, int env)
 	bool idle;
 
 	c->idle = true;
-	scan.until = gr_until(c->config->idle_timeout);
+	scan.until = c->idle_until = gr_until(c->config->idle_timeout);
 	gr_http_head_init(&scan.head, shared_fields, &c->config->limits);
 	n = gr_stream_scan(c->stream, scan_head, &scan, &scan.until, &p);
 	idle = c->idle;
@@ -455,6 +455,17 @@ static int l_request(lua_State *L)
 	return 1;
 }
 
+/* idle_until(state) -> when an idle connection times out; nil for others. */
+static int l_idle_until(lua_State *L)
+{
+	const struct gr_httpd_conn *c = check_conn(L);
+
+	if (!c->idle || c->stream->len > 0)
+		return 0;
+	lua_pushnumber(L, c->idle_until);
+	return 1;
+}
+
 /* is_idle(state): no byte of a next request has come. */
 static int l_is_idle(lua_State *L)
 {
@@ -465,9 +476,16 @@ static int l_is_idle(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-	{"config", l_config},   {"stop", l_stop},       {"open", l_open},
-	{"run", l_run},         {"fail", l_fail},       {"linger", l_linger},
-	{"request", l_request}, {"is_idle", l_is_idle}, {"parse_query", gr_httpd_l_parse_query},
+	{"config", l_config},
+	{"stop", l_stop},
+	{"open", l_open},
+	{"run", l_run},
+	{"fail", l_fail},
+	{"linger", l_linger},
+	{"request", l_request},
+	{"is_idle", l_is_idle},
+	{"idle_until", l_idle_until},
+	{"parse_query", gr_httpd_l_parse_query},
 	{NULL, NULL},
 };
 

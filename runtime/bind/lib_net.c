@@ -292,6 +292,13 @@ static int l_listener_address(lua_State *L)
 	return 1;
 }
 
+/* _tell(): see struct gr_listener. */
+static int l_listener_tell(lua_State *L)
+{
+	check_listener(L)->tells = true;
+	return 0;
+}
+
 static int l_listener_stop(lua_State *L)
 {
 	gr_listener_stop(check_listener(L));
@@ -552,8 +559,13 @@ static int l_net_wait_writable(lua_State *L)
 /* ---- The module ---- */
 
 static const luaL_Reg listener_methods[] = {
-	{"accept", l_listener_accept}, {"address", l_listener_address}, {"close", l_listener_close},
-	{"fd", l_listener_fd},         {"_stop", l_listener_stop},      {NULL, NULL},
+	{"accept", l_listener_accept},
+	{"address", l_listener_address},
+	{"close", l_listener_close},
+	{"fd", l_listener_fd},
+	{"_stop", l_listener_stop},
+	{"_tell", l_listener_tell},
+	{NULL, NULL},
 };
 
 static const luaL_Reg listener_meta[] = {

@@ -16,7 +16,9 @@ local wanted = { unpack(arg, 3) }
 local directory = arg[0]:match("^(.*)/[^/]*$") or "."
 local program = os.getenv("GRUN") or directory .. "/../../grun"
 
-local HEADER_TIMEOUT, BODY_TIMEOUT, WRITE_TIMEOUT = 10, 10, 30 -- the server's defaults
+-- Seconds after which the server cuts off who is slow: header_timeout, the time in which min_rate
+-- does not count, write_timeout.
+local HEADER_TIMEOUT, SLOW_FIRST, WRITE_TIMEOUT = 10, 10, 30
 local FILE_SIZE = 8 * 2 ^ 20
 
 -- ---- The server ----
@@ -94,7 +96,7 @@ local attacks = {
     server = { directory .. "/../examples/rest_api.lua", "http://127.0.0.1:0" },
     path = "/notes",
     options = { "-B", "-i", "2", "-s", "4096", "-f", "application/json" },
-    limit = BODY_TIMEOUT,
+    limit = SLOW_FIRST,
     cut = function(address)
       return time_to_answer(address, POST:format("/notes"), "x")
     end,
@@ -181,33 +183,24 @@ local function report(name, seen)
   io.stdout:flush()
 end
 
--- A directory with what the reading clients ask for; the function removes it.
+-- A directory with what the reading clients ask for.
 local function make_site()
-  local dir = os.tmpname()
-  os.remove(dir)
-  assert(grun.fs.mkdir(dir))
-  for name, size in pairs({ small = 100, large = FILE_SIZE }) do
-    local file = assert(io.open(dir .. "/" .. name, "w"))
-    file:write(("x"):rep(size))
-    file:close()
-  end
-  return dir, function()
-    os.remove(dir .. "/small")
-    os.remove(dir .. "/large")
-    os.remove(dir)
-  end
+  local dir = assert(grun.fs.tempdir())
+  assert(grun.fs.write_file(dir .. "/small", ("x"):rep(100)))
+  assert(grun.fs.write_file(dir .. "/large", ("x"):rep(FILE_SIZE)))
+  return dir
 end
 
 if not grun.process.run({ "slowhttptest", "-h" }) then
   io.stderr:write("slow.lua: slowhttptest is not installed\n")
   os.exit(1)
 end
-local site, remove_site = make_site()
+local site = make_site()
 attacks.reads.server[2] = site
 local ok, err = pcall(function()
   for _, name in ipairs(#wanted > 0 and wanted or { "headers", "bodies", "reads" }) do
     report(name, measure(name))
   end
 end)
-remove_site()
+grun.fs.remove(site, { recursive = true })
 assert(ok, err)
