@@ -4,9 +4,10 @@
 -- times a second over new connections, and a few slow clients of ours see when they are cut off.
 --
 -- Alone: ./grun scripts/bench/slow.lua [seconds [connections [attack...]]]
--- Prints for each attack: p50_ms, p99_ms and max_ms of the normal client, its requests and failures;
--- open: the most connections that the server had; cut_min_s and cut_max_s: when ours were cut off;
--- left: connections that were open at the end although their time was over; rss_mib: the server's.
+-- Prints for each attack: p50_ms, p99_ms and max_ms of the normal client, its requests and
+-- failures; open: the most connections that the server had; cut_min_s and cut_max_s: when ours were
+-- cut off; left: connections that were open at the end although their time was over; rss_mib: the
+-- server's.
 local grun = require("grun")
 
 local seconds = tonumber(arg[1]) or 60
@@ -80,7 +81,8 @@ local function time_to_reset(address, head)
   return grun.now() - started
 end
 
-local POST = "POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 4096\r\n\r\n"
+local POST = "POST /notes HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+  .. "Content-Length: 4096\r\n\r\n"
 
 local attacks = {
   headers = {
@@ -98,7 +100,7 @@ local attacks = {
     options = { "-B", "-i", "2", "-s", "4096", "-f", "application/json" },
     limit = SLOW_FIRST,
     cut = function(address)
-      return time_to_answer(address, POST:format("/notes"), "x")
+      return time_to_answer(address, POST, "x")
     end,
   },
   reads = {
@@ -133,7 +135,8 @@ end
 
 local function run_slowhttptest(attack, address, until_time)
   while grun.now() < until_time do
-    local command = { "slowhttptest", "-v", "0", "-c", connections, "-r", math.ceil(connections / 5),
+    local command = { "slowhttptest", "-v", "0", "-c", connections,
+      "-r", math.ceil(connections / 5),
       "-l", math.max(1, math.floor(until_time - grun.now())), "-x", "8", "-p", "5",
       "-u", address .. (attack.large or attack.path) }
     for _, word in ipairs(attack.options) do

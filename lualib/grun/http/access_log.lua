@@ -20,7 +20,7 @@ end
 local Refused = { method = "-", raw_path = "-", query_string = "", version = "-" }
 Refused.__index = Refused
 
-function Refused:header()
+function Refused.header()
   return nil
 end
 
@@ -106,9 +106,9 @@ local function print_line(line)
   io.stdout:write(line, "\n")
 end
 
---- Makes fn(req, status, bytes, seconds [, peer, line]) that writes a line, as the option says: true,
---- the name of a format, a format, or a function that gets lines in the combined format. What is no
---- request has the client's address and the first line that came instead of `req`.
+--- Makes fn(req, status, bytes, seconds [, peer, line]) that writes a line, as the option says:
+--- true, the name of a format, a format, or a function that gets lines in the combined format. What
+--- is no request has the client's address and the first line that came instead of `req`.
 function M.new(option)
   local sink, format = print_line, COMBINED
   if type(option) == "function" then
