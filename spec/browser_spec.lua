@@ -73,7 +73,8 @@ describe("a browser", function()
     grun.spawn(function()
       while child.stderr:read(4096) do end
     end)
-    local pages, limit = nil, grun.now() + 30
+    local limit = grun.now() + 30
+    local pages
     repeat
       grun.sleep(0.05)
       pages = cjson.decode(assert(grun.http.get("http://127.0.0.1:" .. port .. "/json/list")).body)
@@ -97,7 +98,8 @@ describe("a browser", function()
   it("chats over our WebSocket", function()
     children, opened, directory = {}, {}, assert(grun.fs.tempdir())
     finally(clean_up)
-    local server = start({ helper.grun, "scripts/examples/websocket_chat.lua", "http://127.0.0.1:0", stdout = "pipe" })
+    local server = start({ helper.grun, "scripts/examples/websocket_chat.lua", "http://127.0.0.1:0",
+      stdout = "pipe" })
     local url = server.stdout:read("l"):match("http://%S+")
     local bob = keep(assert(grun.http.websocket(url:gsub("^http", "ws") .. "/chat")))
     assert(bob:send("bob"))
@@ -119,7 +121,8 @@ describe("a browser", function()
     eval([[ws.close(1000, "bye")]])
     assert.equal("ann left", bob:recv(10))
     assert.matches("^— the end %(1000", eval([[new Promise(done => {
-      const look = () => ws.readyState == 3 ? setTimeout(() => done(log.lastChild.textContent), 50) : setTimeout(look, 10)
+      const tell = () => done(log.lastChild.textContent)
+      const look = () => ws.readyState == 3 ? setTimeout(tell, 50) : setTimeout(look, 10)
       look()
     })]]))
   end)

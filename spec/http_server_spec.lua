@@ -372,17 +372,17 @@ describe("an HTTP server", function()
     assert.matches("\r\n\r\n$", text)
     text = raw(port, "GET /?status=304 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert.matches("^HTTP/1.1 304 Not Modified\r\n", text)
-    local port2 = serve(function(req, res)
-      res:status(tonumber(req.query.status))
+    local other = serve(function(req, reply)
+      reply:status(tonumber(req.query.status))
       if req.path == "/write" then
-        res:write("text")
-        return res:finish()
+        reply:write("text")
+        return reply:finish()
       end
-      return res:finish("text")
+      return reply:finish("text")
     end)
     for _, status in ipairs({ 204, 304 }) do
       for _, path in ipairs({ "/write", "/finish" }) do
-        text = raw(port2, ("GET %s?status=%d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"):format(path, status))
+        text = raw(other, ("GET %s?status=%d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"):format(path, status))
         assert.matches("^HTTP/1.1 " .. status, text)
         assert.is_nil(text:find("Content-Type", 1, true))
         assert.matches("\r\n\r\n$", text)

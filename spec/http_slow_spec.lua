@@ -173,11 +173,11 @@ describe("slow clients", function()
       stdout = "pipe", stderr = "null" }))
     local port = server.stdout:read("l"):match("%d+$")
     local conns, refused = {}, 0
+    local res
     repeat
-      local conn, res = used(port)
-      conns[#conns + 1] = conn
+      conns[#conns + 1], res = used(port)
     until not res
-    local started, res = grun.now(), nil
+    local started = grun.now()
     repeat
       conns[#conns + 1], res = used(port)
       refused = refused + (res and 0 or 1)
