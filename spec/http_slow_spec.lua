@@ -105,6 +105,8 @@ describe("slow clients", function()
     wait_until(function() return line end, 5)
     local sent = tonumber(line:match('" 200 (%d+) "'))
     assert.is_true(sent < 400000, sent)
+    local _, _, code = conn:read("a") -- what the kernel kept for it is gone, too
+    assert.equal("ECONNRESET", code)
     conn:close()
   end)
 

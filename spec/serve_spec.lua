@@ -274,8 +274,9 @@ describe("grun serve", function()
       ["a.css"] = "p {}",
       ["start.wsapi"] = "#!/usr/bin/env wsapi.cgi\nreturn require('songs')",
       ["fn.wsapi"] = "return require('songs').run",
+      ["fn.ws"] = "return require('songs').run",
     })
-    for _, name in ipairs({ "songs.lua", "start.wsapi", "fn.wsapi" }) do
+    for _, name in ipairs({ "songs.lua", "start.wsapi", "fn.wsapi", "fn.ws" }) do
       local _, a = serve({ "-b", "127.0.0.1:0", dir .. "/" .. name })
       assert.equal(dir .. " first", curl(a .. "/"))
       assert.equal("p {}", curl(a .. "/a.css"))
