@@ -212,6 +212,99 @@ for part in m.iter_parts():
     end)
   end)
 
+  describe("asks before it sends a body", function()
+    local function expecting(script)
+      local heads, bodies = {}, {}
+      local url = scripted(function(conn)
+        heads[#heads + 1] = read_head(conn)
+        conn:settimeout(0.2)
+        local n = #heads
+        local early = conn:read(1)
+        conn:settimeout(5)
+        bodies[n] = early and "early" or script(conn, n)
+      end)
+      return url, heads, bodies
+    end
+
+    it("and waits for 100 Continue", function()
+      local url, heads, bodies = expecting(function(conn)
+        conn:write("HTTP/1.1 100 Continue\r\n\r\n")
+        local body = conn:read(4)
+        conn:write(OK)
+        return body
+      end)
+      for _, body in ipairs({ "text", function() end }) do
+        local length = type(body) ~= "string" and { ["Content-Length"] = 4 } or nil
+        local sent = false
+        local res = assert(grun.http.post(url, { expect = true, headers = length, body = length and function()
+          local piece = not sent and "text" or nil
+          sent = true
+          return piece
+        end or body }))
+        assert.equal("ok", res.body)
+      end
+      assert.matches("\r\nExpect: 100%-continue\r\n", heads[1])
+      assert.same({ "text", "text" }, bodies)
+      local plain = serve(function(req) return req:header("expect") or "none" end)
+      assert.equal("none", grun.http.get(plain, { expect = true }).body)
+      plain = serve(function(req) return req:body() .. req:header("expect") end)
+      assert.equal("ab100-continue", grun.http.post(plain, { expect = true, body = "ab" }).body)
+    end)
+
+    it("for a second, and not for ever", function()
+      local url, _, bodies = expecting(function(conn)
+        local body = conn:read(4)
+        conn:write(OK)
+        return body
+      end)
+      local started = grun.now()
+      assert.equal("ok", assert(grun.http.post(url, { expect = true, body = "text" })).body)
+      assert.is_true(grun.now() - started > 0.9)
+      assert.same({ "text" }, bodies)
+    end)
+
+    it("and sends none that is refused", function()
+      local url, _, bodies = expecting(function(conn)
+        conn:write("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nno!")
+        return conn:read(1) or "none"
+      end)
+      local res = assert(grun.http.post(url, { expect = true, body = "text" }))
+      assert.same({ 413, "no!" }, { res.status, res.body })
+      grun.sleep(0.05)
+      assert.same({ "none" }, bodies)
+    end)
+
+    it("but not servers who do not like it", function()
+      local heads = {}
+      local url = scripted(function(conn, n)
+        heads[n] = read_head(conn)
+        if heads[n]:find("Expect") then
+          conn:write("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n")
+        else
+          conn:read(4)
+          conn:write(OK)
+        end
+      end)
+      assert.equal("ok", assert(grun.http.post(url, { expect = true, body = "text" })).body)
+      assert.equal(2, #heads)
+    end)
+
+    it("and goes on sending when 100 Continue comes unasked", function()
+      local large = ("x"):rep(2 ^ 22)
+      local url = scripted(function(conn)
+        read_head(conn)
+        for _ = 1, 3 do
+          conn:write("HTTP/1.1 100 Continue\r\nA: b\r\n\r\n")
+          assert(conn:read(2 ^ 20))
+        end
+        conn:write("HTTP/1.1 100")
+        assert(conn:read(2 ^ 20))
+        conn:write(" Continue\r\n\r\n" .. OK)
+      end)
+      assert.equal("ok", assert(grun.http.post(url, { body = large, timeout = 20 })).body)
+    end)
+  end)
+
   describe("takes responses", function()
     local function get(bytes, opts)
       return grun.http.get((answering(bytes)), opts)
@@ -613,6 +706,19 @@ for part in m.iter_parts():
       assert.same({ "x\n", "", 0 }, { out, err, status })
     end)
 
+    it("and does not hide a deadlock by them", function()
+      local port = http.serve(servers, function() return "ok" end)
+      local started = grun.now()
+      local _, err, status = helper.run_script(([[
+        local grun = require("grun")
+        assert(grun.http.get("http://127.0.0.1:%d/").body == "ok")
+        grun.queue():get()
+      ]]):format(port))
+      assert.equal(2, status)
+      assert.matches("deadlock", err)
+      assert.is_true(grun.now() - started < 5)
+    end)
+
     it("and frees those of responses that nobody holds any more", function()
       local url = serve(function() return ("x"):rep(2 ^ 20) end)
       local session = grun.http.session({ max_per_host = 1 })
@@ -744,6 +850,28 @@ for part in m.iter_parts():
         return ("x"):rep(10000)
       end }))
       assert.same({ 413, "no!" }, { res.status, res.body })
+    end)
+
+    it("when the server answers while we wait for it to read on", function()
+      local tls = require("spec.tls_helper")
+      local function refuse(conn)
+        read_head(conn)
+        grun.sleep(0.2)
+        conn:write("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nno!")
+        grun.sleep(30)
+      end
+      local large = ("x"):rep(2 ^ 25)
+      local name = helper.tmpname(large)
+      local secure = assert(grun.server("tls://127.0.0.1:0", refuse, tls.server()))
+      local urls = { scripted(refuse), (secure:address():gsub("tls", "https")) }
+      for _, url in ipairs(urls) do
+        for _, body in ipairs({ { body = large }, { file = name }, { body = function() return large end } }) do
+          body.timeout, body.tls = 10, { verify = false }
+          local res = assert(grun.http.post(url, body))
+          assert.same({ 413, "no!" }, { res.status, res.body })
+        end
+      end
+      secure:stop(0.01)
     end)
 
     it("when there is no server", function()

@@ -420,6 +420,22 @@ describe("an HTTP server", function()
     assert.matches("\r\n\r\n$", text)
     text = raw(port, "GET /?status=304 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert.matches("^HTTP/1.1 304 Not Modified\r\n", text)
+    local other = serve(function(req, reply)
+      reply:status(tonumber(req.query.status))
+      if req.path == "/write" then
+        reply:write("text")
+        return reply:finish()
+      end
+      return reply:finish("text")
+    end)
+    for _, status in ipairs({ 204, 304 }) do
+      for _, path in ipairs({ "/write", "/finish" }) do
+        text = raw(other, ("GET %s?status=%d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"):format(path, status))
+        assert.matches("^HTTP/1.1 " .. status, text)
+        assert.is_nil(text:find("Content-Type", 1, true))
+        assert.matches("\r\n\r\n$", text)
+      end
+    end
   end)
 
   it("answers what is no request with its status and closes, once", function()
@@ -589,6 +605,29 @@ describe("an HTTP server", function()
     assert.matches('^127%.0%.0%.1 %- %- %[%d%d/%a%a%a/%d%d%d%d:%d%d:%d%d:%d%d [+-]%d%d%d%d%] ' ..
       '"GET /a%?b HTTP/1%.1" 200 5 "http://x/" "a\\x22b"$', lines[1])
     assert.matches('"GET /bad HTTP/1%.1" 404 14 "%-" "%-"$', lines[2])
+  end)
+
+  it("writes into it also what it refuses, and answers that nobody takes", function()
+    local lines = {}
+    local port, server = serve(function() return ("x"):rep(1e7) end, {
+      access_log = function(line) lines[#lines + 1] = line end, header_timeout = 0.1,
+    })
+    raw(port, "GET /a HTTP/1.1\r\nHo st: a\r\n\r\n")
+    raw(port, "\22\3\1\"\200")
+    raw(port, "GET /b HTTP/1.1\r\nHost:")
+    local conn = assert(grun.connect("tcp://127.0.0.1:" .. port))
+    conn:write("GET /c HTTP/1.1\r\nHost: a\r\n\r\n")
+    conn:read(1)
+    conn:close()
+    while server:stats().active > 0 do
+      grun.sleep(0.01)
+    end
+    assert.equal(4, #lines)
+    assert.matches('^127%.0%.0%.1 .* "GET /a HTTP/1%.1" 400 38 "%-" "%-"$', lines[1])
+    assert.matches('^127%.0%.0%.1 .* "\\x16\\x03\\x01\\x22\\xc8" 400 29 "%-" "%-"$', lines[2])
+    assert.matches('^127%.0%.0%.1 .* "GET /b HTTP/1%.1" 408 20 "%-" "%-"$', lines[3])
+    local sent = tonumber(lines[4]:match('"GET /c HTTP/1%.1" 200 (%d+) "%-" "%-"$'))
+    assert.is_true(sent > 0 and sent < 1e7, sent)
   end)
 
   it("works over unix sockets", function()

@@ -168,6 +168,12 @@ describe("grun serve", function()
     conn:close()
   end)
 
+  it("compresses with --gzip", function()
+    local _, a = serve({ "-b", "127.0.0.1:0", "--gzip", script("return function() return ('x'):rep(5000) end") })
+    assert.matches("\r\nContent%-Encoding: gzip\r\n", curl(a, "-i", "--compressed"))
+    assert.not_matches("Content%-Encoding", curl(a, "-i"))
+  end)
+
   it("lets requests end that have begun, under load, and takes no new ones", function()
     local slow = script([[
       return function() grun.sleep(0.2) return "done" end]])
@@ -268,8 +274,9 @@ describe("grun serve", function()
       ["a.css"] = "p {}",
       ["start.wsapi"] = "#!/usr/bin/env wsapi.cgi\nreturn require('songs')",
       ["fn.wsapi"] = "return require('songs').run",
+      ["fn.ws"] = "return require('songs').run",
     })
-    for _, name in ipairs({ "songs.lua", "start.wsapi", "fn.wsapi" }) do
+    for _, name in ipairs({ "songs.lua", "start.wsapi", "fn.wsapi", "fn.ws" }) do
       local _, a = serve({ "-b", "127.0.0.1:0", dir .. "/" .. name })
       assert.equal(dir .. " first", curl(a .. "/"))
       assert.equal("p {}", curl(a .. "/a.css"))

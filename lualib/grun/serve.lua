@@ -9,7 +9,7 @@ usage: grun serve [options] app.lua [args...]
 Serves an application over HTTP until ^C or SIGTERM, which let requests end first. The file returns
   a handler       function(req, res), a router, or anything else that can be called
   a WSAPI app     a table with a function `run`, such as an Orbit application; files called *.wsapi
-                  return WSAPI applications only, and with --wsapi so does every file
+                  and *.ws return WSAPI applications only, and with --wsapi so does every file
   a table         { handler = one of these, opts = options of grun.server }
 Instead of a file the name of a module can be given, which require() finds. Modules beside the file
 are found too. The file gets the arguments in the table `arg`, and as ... its module's name, like
@@ -41,6 +41,7 @@ Limits:                    seconds; bytes, also as 64K, 10M, 1G
 Other:
       --access-log[=FORMAT]   a line for each request on stdout: combined (default), common, or a format
                            with atoms such as '%(h)s "%(r)s" %(s)s %(L)s'
+      --gzip               compress responses for clients that accept it
       --trust-proxy[=N]    believe X-Forwarded-* of N proxies (1)
       --proxy-protocol     connections begin with a header of the PROXY protocol
       --server-header TEXT the Server field of responses
@@ -109,6 +110,7 @@ local options = {
   ["--max-connections"] = { "count", "max_connections" },
   ["--keepalive-requests"] = { "count", "max_requests" },
   ["--access-log"] = { "yes or text", "access_log" },
+  ["--gzip"] = { "yes", "gzip" },
   ["--trust-proxy"] = { "yes or count", "trust_proxy" },
   ["--proxy-protocol"] = { "yes", "proxy_protocol" },
   ["--server-header"] = { "text", "server_header" },
@@ -313,7 +315,8 @@ local function prepare(name, given, opts)
   local about = {
     app_path = filename:match("^(.+)/") or ".", filename = filename, max_body = opts.max_body,
   }
-  return handler_of(value, about, name, given["--wsapi"] or filename:find("%.wsapi$") ~= nil)
+  local is_wsapi_file = filename:find("%.wsapi$") or filename:find("%.ws$")
+  return handler_of(value, about, name, given["--wsapi"] or is_wsapi_file ~= nil)
 end
 
 -- ---- Serving ----

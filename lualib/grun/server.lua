@@ -11,6 +11,9 @@ local PAUSE_MIN, PAUSE_MAX = 0.01, 1 -- seconds between attempts while no thread
 local HANDSHAKE = 10 -- seconds for a TLS handshake
 local LOOK_AGAIN = 1 -- seconds between looks for handlers that were cancelled before they started
 
+-- Codes of an accept that a listener which was told to `_tell` fails with, and that mean no end.
+local SHORTAGE = { EMFILE = true, ENFILE = true, ENOBUFS = true, ENOMEM = true }
+
 local M = { servers = service.servers }
 
 ---@class grun.server
@@ -109,6 +112,9 @@ end
 
 local function wait_for_slot(self)
   while self._active >= self._max do
+    if self._http then
+      self._http:make_room()
+    end
     if not sleep(self, "server (max_connections)", LOOK_AGAIN) then
       return false
     end
@@ -160,6 +166,8 @@ local function accept_all(self)
       serve(self, conn)
     elseif code == "closed" then
       return
+    elseif self._http and SHORTAGE[code] then
+      self._http:make_room()
     else
       error("cannot accept on " .. listener:address() .. ": " .. message, 0)
     end
@@ -255,6 +263,7 @@ local options = {
 local listen_options = {
   backlog = "number", reuse_port = "boolean", v6only = "boolean", mode = "string number",
   nodelay = "boolean", keepalive = "boolean", fastopen = "number",
+  max_unsent = "number",
 }
 
 local function is_datagram(address)
@@ -303,6 +312,8 @@ end
 ---@field nodelay? boolean default true
 ---@field keepalive? boolean
 ---@field fastopen? integer clients that may send data with their SYN and are not accepted yet
+---@field max_unsent? integer bytes that the kernel takes for a client that reads slowly: see
+--- grun.listen; of http and https 65536
 --- Of datagrams also the options of grun.udp, and on_error gets the peer instead of a connection.
 
 --- Listens on the address and runs handler(conn) in a thread of its own for each client, from now
@@ -336,6 +347,7 @@ function M.server(address, handler, opts)
     http = http.new(address, handler, opts)
     handler = http.handler
     address = http.listen
+    of_socket.max_unsent = of_socket.max_unsent or http.max_unsent
     of_socket.alpn = of_socket.alpn or tls and not of_socket.tls and { "http/1.1" } or nil
   end
   local listener, message, code = (tls or net).listen(address, of_socket, "server", 4)

@@ -315,6 +315,12 @@ core.yield = grun.yield
 core.idle = grun.idle
 core.now = grun.now
 
+--- As sleep, for threads that only tidy up: nothing that others wait for comes of it, so that it
+--- hides no deadlock. Parks.
+---@param seconds number
+---@async
+function core.nap(seconds) end
+
 --- As spawn, with the caller's caller as the place where the thread was spawned.
 ---@param fn fun(...): ...
 ---@param ... any

@@ -42,6 +42,8 @@ local M = {}
 ---@field insecure_redirects? boolean also from https to http
 ---@field gzip? boolean ask for a compressed body and uncompress it (true)
 ---@field keep_alive? boolean false: the connection is closed afterwards
+---@field expect? boolean asks for "100 Continue" and waits for it, at most a second, before it
+---sends the body; a server that refuses is not sent one
 ---@field proxy? string|false "http://[user:password@]host:port"; "env": by http_proxy, https_proxy
 ---  and no_proxy
 ---@field tls? grun.tls.options|grun.tls.context
@@ -204,6 +206,21 @@ function httpc.receive(conn, method, options) end
 ---@param conn grun.conn
 ---@return boolean
 function httpc.is_idle(conn) end
+
+--- While a body is being sent: "continue" when "100 Continue" or the like came, which is dropped;
+--- "answer" when the final response has begun, or the connection has ended; nil when nothing
+--- complete came. Parks.
+---@param conn grun.conn
+---@param seconds number
+---@return "continue"|"answer"|nil
+---@async
+function httpc.early(conn, seconds) end
+
+--- Waits until the connection can be written to, or something came, or the time is over. Parks.
+---@param conn grun.conn
+---@param seconds number
+---@async
+function httpc.wait(conn, seconds) end
 
 --- Takes a Set-Cookie field apart: a list of name, value, name, value …; flags have no name.
 ---@param text string

@@ -25,6 +25,8 @@ local M = {}
 ---@field nodelay? boolean of its clients; default true
 ---@field keepalive? boolean of its clients
 ---@field fastopen? integer clients that may send data with their SYN and are not accepted yet
+---@field max_unsent? integer bytes that the kernel takes from us for a client that reads slowly,
+---   beyond what it may send now (TCP_NOTSENT_LOWAT); writes wait then. By default up to 4 MiB
 
 --- Connects to "tcp://host:port", "tls://host:port", "host:port", "unix:/path" or "unix:@name"; or
 --- takes over a connected stream socket, "fd:3", from now on ours to close (of the options only
@@ -42,8 +44,8 @@ function M.connect(address, opts) end
 --- Listens. Clients of "tls:" addresses are accepted before their handshake, which happens in the
 --- connection's first read or write. Port 0 is any free one, no host ("tcp://:80") all interfaces.
 --- A unix path that nobody listens on any more is replaced. "fd:3" takes over a listening socket,
---- such as one of systemd's; of the options only nodelay, keepalive and fastopen count then.
---- Returns nil, message, code on failure.
+--- such as one of systemd's; of the options only nodelay, keepalive, fastopen and max_unsent count
+--- then. Returns nil, message, code on failure.
 ---@param address string
 ---@param opts? grun.listen.options
 ---@return grun.listener|nil, string?, string?
@@ -270,6 +272,7 @@ function conn:stats() end
 ---| "tos" # type of service, or traffic class of IPv6
 ---| "rcvbuf" # bytes
 ---| "sndbuf" # bytes
+---| "max_unsent" # bytes, see grun.listen
 ---| "linger" # seconds, 0 = close sends a reset, false = off
 ---| "broadcast" # boolean, of datagrams
 ---| "fastopen" # boolean, can only be read, like those that follow

@@ -21,6 +21,7 @@ static const char CLASS[] = "grun.http.incoming";
 enum {
 	FIELDS_LIMIT = 1024, /* of a request */
 	INTERIM_MAX = 20,    /* 1xx responses before the final one */
+	INTERIM_FIELDS = 50, /* of one of these */
 };
 
 /* What is left of a response whose head was read. A userdata; its environment keeps the connection. */
@@ -251,6 +252,69 @@ static int l_is_idle(lua_State *L)
 	return 1;
 }
 
+/* ---- While a body is being sent ---- */
+
+/* What may come meanwhile: a response before the final one, which is consumed, or the final one, which is left alone. */
+struct early_scan {
+	struct gr_http_head head;
+	struct gr_http_field fields[INTERIM_FIELDS];
+	bool final; /* or nothing that can be understood */
+};
+
+static ssize_t scan_early(void *user, const char *p, size_t n)
+{
+	struct early_scan *scan = user;
+	ssize_t len = gr_http_parse_response(&scan->head, p, n, GR_METHOD_GET);
+
+	scan->final = len < 0 || (len > 0 && (scan->head.status >= 200 || scan->head.status == 101));
+	return scan->final ? GR_PROTOCOL : len;
+}
+
+/* early(conn, seconds) -> "continue" when "100 Continue" or the like came; "answer" when the final response, or the end,
+ * is there for receive(); nil when nothing complete came. Parks. */
+static int l_early(lua_State *L)
+{
+	static const struct gr_http_limits limits = {.line = 1000, .block = 8000, .fields = INTERIM_FIELDS};
+	struct gr_stream *s = gr_conn_check(L);
+	double until = gr_lua_opt_until(L, 2);
+	struct early_scan scan = {.final = false};
+	int rc = gr_lua_enter_wait(L);
+	const char *p;
+	ssize_t n;
+
+	if (rc)
+		return rc;
+	gr_http_head_init(&scan.head, scan.fields, &limits);
+	n = gr_stream_scan(s, scan_early, &scan, &until, &p);
+	gr_stream_done(s);
+	if (n == GR_CANCELED || n == GR_DEADLINE || n == GR_MISUSE)
+		return gr_lua_fail(L, (int)n);
+	if (n == GR_TIMEOUT)
+		return 0;
+	lua_pushstring(L, n > 0 ? "continue" : "answer");
+	return 1;
+}
+
+/* wait(conn, seconds): until it can be written to, or something came, or the time is over. Parks. */
+static int l_wait(lua_State *L)
+{
+	struct gr_stream *s = gr_conn_check(L);
+	double until = gr_lua_opt_until(L, 2);
+	int rc = gr_lua_enter_wait(L);
+
+	if (rc)
+		return rc;
+	if (s->fd < 0 || gr_io_subscribe(&s->wr) < 0)
+		return 0;
+	rc = gr_io_subscribe(&s->rd);
+	if (rc == 0) {
+		rc = gr_wait(until, "http client (sending)");
+		gr_io_unsubscribe(&s->rd);
+	}
+	gr_io_unsubscribe(&s->wr);
+	return rc == GR_CANCELED || rc == GR_DEADLINE || rc == GR_MISUSE ? gr_lua_fail(L, rc) : 0;
+}
+
 /* ---- Bodies of responses ---- */
 
 static struct incoming *check_incoming(lua_State *L)
@@ -324,6 +388,8 @@ static const luaL_Reg functions[] = {
 	{"chunk", l_chunk},
 	{"receive", l_receive},
 	{"is_idle", l_is_idle},
+	{"early", l_early},
+	{"wait", l_wait},
 	{"parse_cookie", l_parse_cookie},
 	{NULL, NULL},
 };

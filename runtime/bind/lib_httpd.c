@@ -19,6 +19,7 @@ enum {
 	LINGER = 2,            /* seconds, and … */
 	LINGER_MAX = 16 << 20, /* … bytes that are taken from a client which has not read our response */
 	LINGER_PIECE = 64 << 10,
+	LOGGED_LINE = 1000, /* bytes of what was no request */
 };
 
 /* ---- Configuration ---- */
@@ -242,7 +243,7 @@ static void begin_request(struct gr_httpd_conn *c, const struct gr_http_head *h)
 }
 
 /* Answers what was no request. */
-static int refuse(struct gr_httpd_conn *c, int rc)
+static void refuse(struct gr_httpd_conn *c, int rc)
 {
 	c->keep = false;
 	c->refused = true;
@@ -254,7 +255,46 @@ static int refuse(struct gr_httpd_conn *c, int rc)
 		gr_httpd_send_status(c, 408, NULL);
 	else if (rc < GR_HTTP_ERROR_END)
 		gr_httpd_send_status(c, gr_http_error_status(rc), gr_http_error_text(rc));
-	return rc;
+}
+
+/* Pushes the first line of what was received and could not be used, for the log. */
+static void push_line(lua_State *L, const struct gr_stream *s)
+{
+	size_t n = s->len < LOGGED_LINE ? s->len : LOGGED_LINE;
+	const char *end = n > 0 ? memchr(s->data, '\n', n) : NULL;
+
+	n = end ? (size_t)(end - s->data) : n;
+	lua_pushlstring(L, n > 0 ? s->data : "", n > 0 && s->data[n - 1] == '\r' ? n - 1 : n);
+}
+
+static void push_peer(lua_State *L, const struct gr_httpd_conn *c)
+{
+	struct gr_addr addr;
+
+	if (c->peer)
+		gr_net_push_addr(L, c->peer);
+	else if (c->stream->fd >= 0 && gr_sock_peer(c->stream->fd, &addr) == 0)
+		gr_net_push_addr(L, &addr);
+	else
+		lua_pushnil(L);
+}
+
+/* The same, and tells the log. Stack: 3 log or nil, 4 environment, 5 the line. */
+static void refuse_and_log(lua_State *L, struct gr_httpd_conn *c, int rc)
+{
+	c->status = 0;
+	c->sent = 0;
+	refuse(c, rc);
+	if (c->logged && c->status) {
+		lua_pushvalue(L, 3);
+		lua_pushnil(L);
+		lua_pushinteger(L, c->status);
+		lua_pushnumber(L, (lua_Number)c->sent);
+		lua_pushnumber(L, 0);
+		push_peer(L, c);
+		lua_pushvalue(L, 5);
+		lua_call(L, 6, 0);
+	}
 }
 
 /* Waits for the next request; pushes it. Returns 1, 0 when there is none any more, or an error. */
@@ -266,14 +306,19 @@ static int next_request(lua_State *L, struct gr_httpd_conn *c, int env)
 	bool idle;
 
 	c->idle = true;
-	scan.until = gr_until_roughly(c->config->idle_timeout);
+	scan.until = c->idle_until = gr_until_roughly(c->config->idle_timeout);
 	gr_http_head_init(&scan.head, shared_fields, &c->config->limits);
 	n = gr_stream_scan(c->stream, scan_head, &scan, &scan.until, &p);
 	idle = c->idle;
 	c->idle = false;
 	if (n <= 0) {
+		push_line(L, c->stream);
 		gr_stream_done(c->stream);
-		return idle || n == 0 ? (n == GR_TIMEOUT || n == GR_CLOSED ? 0 : (int)n) : refuse(c, (int)n);
+		if (!idle && n < 0)
+			refuse_and_log(L, c, (int)n);
+		if (idle && n == GR_TIMEOUT && gr_sock_unacked(c->stream->fd) > 0)
+			gr_sock_reset_on_close(c->stream->fd);
+		return idle && (n == GR_TIMEOUT || n == GR_CLOSED) ? 0 : (int)n;
 	}
 	begin_request(c, &scan.head);
 	gr_httpd_push_request(L, c, &scan.head, p, (size_t)n, env);
@@ -284,11 +329,14 @@ static int next_request(lua_State *L, struct gr_httpd_conn *c, int env)
 /* ---- The loop ---- */
 
 /* Errors that end a connection are no accidents, except those that must be raised. */
+static bool is_raised(int rc)
+{
+	return rc == GR_CANCELED || rc == GR_DEADLINE || rc == GR_MISUSE;
+}
+
 static int end_of_connection(lua_State *L, int rc)
 {
-	if (rc == GR_CANCELED || rc == GR_DEADLINE || rc == GR_MISUSE)
-		return gr_lua_fail(L, rc);
-	return 0;
+	return is_raised(rc) ? gr_lua_fail(L, rc) : 0;
 }
 
 /* Stack: 1 state, 2 handler, 3 log or nil, 4 environment, 5 request. Calls the log. */
@@ -343,8 +391,11 @@ static int l_run(lua_State *L)
 		lua_call(L, c->config->silent ? 1 : 2, LUA_MULTRET);
 		rc = gr_httpd_finish(L, c, 4, 5);
 		lua_settop(L, 4);
-		if (rc < 0)
+		if (rc < 0) {
+			if (c->logged && !is_raised(rc))
+				log_response(L, c);
 			return end_of_connection(L, rc);
+		}
 	} while (end_request(L, c));
 	rc = gr_httpd_flush(c);
 	return end_of_connection(L, rc);
@@ -365,7 +416,7 @@ static int l_fail(lua_State *L)
 	if (open) {
 		c->nfields = 0;
 		if (gr_httpd_send_status(c, status, NULL) < 0)
-			return 0;
+			c->keep = open = false;
 	} else if (c->reply == GR_REPLY_STARTED) {
 		c->keep = false;
 	}
@@ -384,7 +435,8 @@ static int l_linger(lua_State *L)
 	ssize_t n;
 	int rc;
 
-	if (c->taken || c->stream->fd < 0 || (!c->refused && c->body.kind == GR_BODY_NONE && c->stream->len == 0))
+	if (c->taken || c->stuck || c->stream->fd < 0 ||
+	    (!c->refused && c->body.kind == GR_BODY_NONE && c->stream->len == 0))
 		return 0;
 	rc = gr_lua_enter_wait(L);
 	if (rc || gr_stream_shutdown(c->stream, SHUT_WR) < 0)
@@ -406,6 +458,17 @@ static int l_request(lua_State *L)
 	return 1;
 }
 
+/* idle_until(state) -> when an idle connection times out; nil for others. */
+static int l_idle_until(lua_State *L)
+{
+	const struct gr_httpd_conn *c = check_conn(L);
+
+	if (!c->idle || c->stream->len > 0)
+		return 0;
+	lua_pushnumber(L, c->idle_until);
+	return 1;
+}
+
 /* is_idle(state): no byte of a next request has come. */
 static int l_is_idle(lua_State *L)
 {
@@ -416,9 +479,16 @@ static int l_is_idle(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-	{"config", l_config},   {"stop", l_stop},       {"open", l_open},
-	{"run", l_run},         {"fail", l_fail},       {"linger", l_linger},
-	{"request", l_request}, {"is_idle", l_is_idle}, {"parse_query", gr_httpd_l_parse_query},
+	{"config", l_config},
+	{"stop", l_stop},
+	{"open", l_open},
+	{"run", l_run},
+	{"fail", l_fail},
+	{"linger", l_linger},
+	{"request", l_request},
+	{"is_idle", l_is_idle},
+	{"idle_until", l_idle_until},
+	{"parse_query", gr_httpd_l_parse_query},
 	{NULL, NULL},
 };
 

@@ -52,9 +52,11 @@ struct gr_httpd_conn {
 	struct gr_stream *stream;
 	const struct gr_httpd_config *config;
 	uint32_t turn;        /* number of the present request: objects of earlier ones are over */
-	bool idle;            /* waits for the first byte of a request */
+	bool idle;            /* waits for the first byte of a request … */
+	double idle_until;    /* … until then */
 	bool keep;            /* goes on after the present response */
 	bool refused;         /* what it sent last was no request */
+	bool stuck;           /* it takes nothing any more */
 	bool taken;           /* upgraded: its bytes are no longer HTTP */
 	struct gr_addr *peer; /* heap: as a PROXY protocol header says; NULL = the socket's */
 	/* the request's body */
@@ -149,9 +151,6 @@ int gr_httpd_flush(struct gr_httpd_conn *c);
 
 /* Returns rc. What was sent in part cannot be followed by another response: after an error the connection ends. */
 int gr_httpd_checked(struct gr_httpd_conn *c, int rc);
-
-/* After a call that timed out: whether the peer has taken or given enough for another one. */
-bool gr_httpd_fast_enough(const struct gr_httpd_config *config, double seconds, size_t bytes);
 
 /* ---- Compression (lib_httpd_gzip.c) ---- */
 

@@ -44,9 +44,37 @@ static void put(struct gr_httpd_conn *c, const char *p, size_t n)
 	c->out_len += n;
 }
 
-bool gr_httpd_fast_enough(const struct gr_httpd_config *config, double seconds, size_t bytes)
+/* How a client takes what is sent to it. A short step comes first: most writes end in it, and nobody has to ask the kernel
+ * how far the client was. */
+struct pace {
+	double seconds; /* that the next step may take */
+	int64_t taken;  /* bytes by the beginning of it */
+};
+
+enum { FIRST_STEP = 64 }; /* part of write_timeout */
+
+static struct pace begin_pace(const struct gr_httpd_conn *c)
 {
-	return bytes > 0 && (double)bytes >= config->min_rate * seconds;
+	return (struct pace){c->config->write_timeout / FIRST_STEP, -1};
+}
+
+/* After a step that timed out: whether the client has taken enough for another one. What the kernel keeps for it is no
+ * sign of life; that is to be forgotten when the connection of a client who takes nothing is closed. */
+static bool goes_on(struct gr_httpd_conn *c, struct pace *pace)
+{
+	int64_t taken, bytes;
+
+	if (c->stream->fd < 0)
+		return false;
+	taken = (int64_t)c->stream->sent - gr_sock_unacked(c->stream->fd);
+	bytes = taken - pace->taken;
+	if (pace->taken >= 0 && (bytes <= 0 || (double)bytes < c->config->min_rate * pace->seconds)) {
+		c->stuck = true;
+		gr_sock_reset_on_close(c->stream->fd);
+		return false;
+	}
+	*pace = (struct pace){c->config->write_timeout, taken};
+	return true;
 }
 
 /* The first `done` bytes of these two are sent. Returns how many entries there are left. */
@@ -64,21 +92,29 @@ static int rest_of(const struct iovec all[2], size_t done, struct iovec rest[2])
 	return n;
 }
 
+/* So many bytes could not be sent after all. */
+static void discount(struct gr_httpd_conn *c, size_t n)
+{
+	c->sent -= n < c->sent ? n : c->sent;
+}
+
 /* Sends all of it, in one's turn. A client may take any time as long as it takes enough. */
 static int send_steadily(struct gr_httpd_conn *c, const struct iovec all[2])
 {
-	size_t sent = 0, before;
+	struct pace pace = begin_pace(c);
+	size_t sent = 0;
 	int rc;
 
 	do {
-		double until = gr_until_roughly(c->config->write_timeout);
+		double until = gr_until_roughly(pace.seconds);
 		struct iovec rest[2];
 		int n = rest_of(all, sent, rest);
 
-		before = sent;
 		rc = n == 1 ? gr_stream_write(c->stream, rest[0].iov_base, rest[0].iov_len, until, &sent)
 			    : gr_stream_writev(c->stream, rest, n, until, &sent);
-	} while (rc == GR_TIMEOUT && gr_httpd_fast_enough(c->config, c->config->write_timeout, sent - before));
+	} while (rc == GR_TIMEOUT && goes_on(c, &pace));
+	if (rc < 0)
+		discount(c, all[0].iov_len + all[1].iov_len - sent);
 	return rc;
 }
 
@@ -213,6 +249,12 @@ static void drop_fields(struct fields *f, const char *name)
 	f->n = n;
 }
 
+/* Whether a body of that length (-1: unknown) may come, which needs a type. */
+static bool has_body(const struct gr_httpd_conn *c, int64_t length)
+{
+	return length != 0 && c->status != 204 && c->status != 304;
+}
+
 static void add_own_fields(const struct gr_httpd_conn *c, struct fields *f, bool body)
 {
 	if (c->config->server[0] && !find_field(f, "server"))
@@ -306,7 +348,7 @@ static __attribute__((noinline)) void start_with_fields(lua_State *L, struct gr_
 		lua_rawgeti(L, list, i + 1);
 		add_field(&f, gr_httpd_slice_at(L, -2), gr_httpd_slice_at(L, -1));
 	}
-	add_own_fields(c, &f, length != 0);
+	add_own_fields(c, &f, has_body(c, length));
 	gzip = choose_compression(L, c, env, &f, length);
 	rc = add_head(c, f.list, f.n, NULL, gzip ? -1 : length);
 	if (rc == 0 && gzip && c->framing != GR_BODY_NONE)
@@ -325,7 +367,7 @@ void gr_httpd_start(lua_State *L, struct gr_httpd_conn *c, int env, int64_t leng
 		start_with_fields(L, c, env, length);
 		return;
 	}
-	rc = add_head(c, &server, server.value.len > 0, length != 0 ? TEXT : NULL, length);
+	rc = add_head(c, &server, server.value.len > 0, has_body(c, length) ? TEXT : NULL, length);
 	if (rc < 0)
 		fail_head(L, rc);
 }
@@ -427,7 +469,7 @@ int gr_httpd_send_status(struct gr_httpd_conn *c, int status, const char *text)
 
 int gr_httpd_send_file(struct gr_httpd_conn *c, int fd, off_t from, size_t len, size_t *sent)
 {
-	size_t before;
+	struct pace pace = begin_pace(c);
 	int rc = gr_httpd_flush(c);
 
 	if (rc == 0)
@@ -435,10 +477,8 @@ int gr_httpd_send_file(struct gr_httpd_conn *c, int fd, off_t from, size_t len, 
 	if (rc < 0)
 		return rc;
 	do {
-		before = *sent;
-		rc = gr_stream_sendfile(c->stream, fd, from + (off_t)*sent, len - *sent,
-					gr_until(c->config->write_timeout), sent);
-	} while (rc == GR_TIMEOUT && gr_httpd_fast_enough(c->config, c->config->write_timeout, *sent - before));
+		rc = gr_stream_sendfile(c->stream, fd, from + (off_t)*sent, len - *sent, gr_until(pace.seconds), sent);
+	} while (rc == GR_TIMEOUT && goes_on(c, &pace));
 	gr_stream_end_write(c->stream);
 	return rc;
 }

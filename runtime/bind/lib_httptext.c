@@ -3,7 +3,9 @@
 #include "bind/lib_httptext.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include <lauxlib.h>
@@ -315,6 +317,22 @@ static int l_format_cookie(lua_State *L)
 	return 1;
 }
 
+/* boundary() -> a line that no content of a multipart body holds: nobody can guess it. */
+static int l_boundary(lua_State *L)
+{
+	static const char prefix[] = "grun-";
+	char text[sizeof(prefix) + 32];
+	uint8_t random[16];
+
+	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		return luaL_error(L, "no randomness: %s", strerror(errno));
+	strcpy(text, prefix);
+	for (size_t i = 0; i < sizeof(random); i++)
+		snprintf(text + sizeof(prefix) - 1 + 2 * i, 3, "%02x", random[i]);
+	lua_pushstring(L, text);
+	return 1;
+}
+
 static const luaL_Reg functions[] = {
 	{"percent_decode", l_percent_decode},
 	{"percent_encode", l_percent_encode},
@@ -331,6 +349,7 @@ static const luaL_Reg functions[] = {
 	{"ranges", l_ranges},
 	{"parse_cookies", l_parse_cookies},
 	{"format_cookie", l_format_cookie},
+	{"boundary", l_boundary},
 	{NULL, NULL},
 };
 

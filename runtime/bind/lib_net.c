@@ -90,6 +90,7 @@ static const struct option {
 	{"v6only", OPT_BOOL, FOR_LISTEN, offsetof(struct gr_sock_opts, v6only)},
 	{"fastopen", OPT_BOOL, FOR_CONNECT, offsetof(struct gr_sock_opts, fastopen)},
 	{"fastopen", OPT_INT, FOR_LISTEN, offsetof(struct gr_sock_opts, fastopen_queue)},
+	{"max_unsent", OPT_INT, FOR_LISTEN, offsetof(struct gr_sock_opts, max_unsent)},
 	{"backlog", OPT_INT, FOR_LISTEN, offsetof(struct gr_sock_opts, backlog)},
 	{"mode", OPT_MODE, FOR_LISTEN, offsetof(struct gr_sock_opts, mode)},
 	{"timeout", OPT_OTHER, FOR_CONNECT, 0},
@@ -239,7 +240,7 @@ static struct gr_tls_context *check_tls(lua_State *L, int idx)
 /* ---- Listeners ---- */
 
 struct listener {
-	struct gr_listener l; /* first, so that a pointer to one is a pointer to the other */
+	struct gr_listener l;       /* first, so that a pointer to one is a pointer to the other */
 	struct gr_tls_context *tls; /* what its connections speak, or NULL */
 };
 
@@ -289,6 +290,13 @@ static int l_listener_address(lua_State *L)
 
 	lua_pushlstring(L, text, gr_addr_format(&l->addr, scheme_of(l), text));
 	return 1;
+}
+
+/* _tell(): see struct gr_listener. */
+static int l_listener_tell(lua_State *L)
+{
+	check_listener(L)->tells = true;
+	return 0;
 }
 
 static int l_listener_stop(lua_State *L)
@@ -551,8 +559,13 @@ static int l_net_wait_writable(lua_State *L)
 /* ---- The module ---- */
 
 static const luaL_Reg listener_methods[] = {
-	{"accept", l_listener_accept}, {"address", l_listener_address}, {"close", l_listener_close},
-	{"fd", l_listener_fd},         {"_stop", l_listener_stop},      {NULL, NULL},
+	{"accept", l_listener_accept},
+	{"address", l_listener_address},
+	{"close", l_listener_close},
+	{"fd", l_listener_fd},
+	{"_stop", l_listener_stop},
+	{"_tell", l_listener_tell},
+	{NULL, NULL},
 };
 
 static const luaL_Reg listener_meta[] = {

@@ -462,6 +462,18 @@ static int l_thread_sleep(lua_State *L)
 	return rc < 0 ? gr_thread_raise(L, rc) : 0;
 }
 
+/* nap(seconds): see gr_nap_until. */
+static int l_thread_nap(lua_State *L)
+{
+	double until = gr_until(luaL_checknumber(L, 1));
+	int rc = gr_lua_enter_wait(L);
+
+	if (rc)
+		return rc;
+	rc = gr_nap_until(until);
+	return rc < 0 ? gr_thread_raise(L, rc) : 0;
+}
+
 static int l_thread_yield(lua_State *L)
 {
 	int rc = gr_lua_enter_wait(L);
@@ -794,6 +806,7 @@ static const luaL_Reg functions[] = {
 	{"spawn", l_thread_spawn},
 	{"spawn_for", l_thread_spawn_for},
 	{"spawn_later", l_thread_spawn_later},
+	{"nap", l_thread_nap},
 	{"sleep", l_thread_sleep},
 	{"yield", l_thread_yield},
 	{"idle", l_thread_idle},

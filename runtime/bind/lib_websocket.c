@@ -64,7 +64,7 @@ static int l_open(lua_State *L)
 	w->ws.close_timeout = number_field(L, "close_timeout");
 	w->ws.ping_interval = number_field(L, "ping_interval");
 	w->ws.ping_timeout = number_field(L, "ping_timeout");
-	w->ws.max_message = (size_t)number_field(L, "max_message");
+	w->ws.in.max_message = (size_t)number_field(L, "max_message");
 	luaL_getmetatable(L, CLASS);
 	lua_setmetatable(L, -2);
 	lua_createtable(L, 0, 2);
@@ -113,7 +113,7 @@ static int l_ws_send(lua_State *L)
 static int fail_recv(lua_State *L, const struct gr_ws *ws, int rc)
 {
 	if (rc == GR_PROTOCOL || rc == GR_TOO_LARGE)
-		return gr_net_fail_text(L, rc, ws->problem);
+		return gr_net_fail_text(L, rc, ws->in.problem);
 	return gr_lua_fail(L, rc);
 }
 
@@ -123,8 +123,8 @@ static int receive(lua_State *L, struct gr_ws *ws, double until)
 
 	if (kind < 0)
 		return fail_recv(L, ws, kind);
-	lua_pushlstring(L, ws->message ? ws->message : "", ws->len);
-	gr_ws_drop(ws);
+	lua_pushlstring(L, ws->in.message ? ws->in.message : "", ws->in.len);
+	gr_ws_in_drop(&ws->in);
 	lua_pushstring(L, kind == GR_WS_TEXT ? "text" : "binary");
 	return 2;
 }
@@ -188,10 +188,10 @@ static int push_reason(lua_State *L, const struct gr_ws *ws)
 {
 	if (!ws->ended)
 		return 0;
-	if (ws->problem)
-		lua_pushstring(L, ws->problem);
+	if (ws->in.problem)
+		lua_pushstring(L, ws->in.problem);
 	else
-		lua_pushlstring(L, ws->note, ws->reason_len);
+		lua_pushlstring(L, ws->in.note, ws->in.reason_len);
 	return 1;
 }
 
@@ -210,7 +210,7 @@ static int l_ws_index(lua_State *L)
 	if (strcmp(name, "close_reason") == 0)
 		return push_reason(L, ws);
 	if (strcmp(name, "close_code") == 0 && ws->ended) {
-		lua_pushinteger(L, ws->close_code);
+		lua_pushinteger(L, ws->in.close_code);
 		return 1;
 	}
 	if (strcmp(name, "protocol") != 0)
@@ -225,9 +225,9 @@ static int l_ws_tostring(lua_State *L)
 	const struct gr_ws *ws = check_websocket(L);
 
 	if (ws->ended)
-		lua_pushfstring(L, "websocket closed (%d)", ws->close_code);
+		lua_pushfstring(L, "websocket closed (%d)", ws->in.close_code);
 	else
-		lua_pushfstring(L, "websocket %s (fd %d)", ws->client ? "client" : "server", ws->stream->fd);
+		lua_pushfstring(L, "websocket %s (fd %d)", ws->in.client ? "client" : "server", ws->stream->fd);
 	return 1;
 }
 

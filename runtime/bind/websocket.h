@@ -3,8 +3,7 @@
 #ifndef GR_BIND_WEBSOCKET_H
 #define GR_BIND_WEBSOCKET_H
 
-#include "bind/ws_frame.h"
-#include "http/utf8.h"
+#include "bind/ws_message.h"
 #include "net/stream.h"
 
 /* Times are seconds, INFINITY = none. */
@@ -14,31 +13,18 @@ struct gr_ws {
 	double close_timeout; /* of the closing handshake */
 	double ping_interval; /* after so long a silence the peer is asked for a sign of life … */
 	double ping_timeout;  /* … and has so long for it */
-	size_t max_message;
-	bool client; /* masks what it sends */
 
 	/* reading */
-	struct gr_ws_parser parser;
-	bool reading;        /* a thread is in a call that reads */
-	uint8_t kind;        /* GR_WS_TEXT or GR_WS_BINARY: of the message under way; 0 = none */
-	int event;           /* what the last piece has completed */
-	struct gr_utf8 utf8; /* of the text, or of the reason of a close frame */
-	char *message;       /* heap; NULL between messages */
-	size_t len, cap;
-	uint8_t control_len;
-	char control[GR_WS_CONTROL_MAX]; /* payload of a control frame under way */
-	bool pong_due;                   /* … which is to be answered with `note` */
-	uint8_t note_len;
-	char note[GR_WS_CONTROL_MAX];
-	double heard; /* when the peer's last bytes came … */
-	bool pinged;  /* … and whether it was asked for more since */
+	struct gr_ws_in in;
+	bool reading;           /* a thread is in a call that reads */
+	enum gr_ws_event event; /* what the last bytes have completed */
+	bool pong_due;          /* for in.note */
+	double heard;           /* when the peer's last bytes came … */
+	bool pinged;            /* … and whether it was asked for more since */
 
 	/* the end */
 	bool close_sent;
 	bool ended;              /* the connection is closed, or about to be */
-	uint8_t reason_len;      /* of the reason, which is in `note` then */
-	int close_code;          /* 0 = none yet */
-	const char *problem;     /* what was wrong with the peer's frames; NULL = nothing */
 	struct gr_green *closer; /* waits in gr_ws_close for the thread that reads */
 };
 
@@ -52,19 +38,15 @@ void gr_ws_free(struct gr_ws *ws);
  * close frame has been sent; or a failure of writing, after which the WebSocket has ended if part of it was sent. Parks. */
 int gr_ws_send(struct gr_ws *ws, uint8_t opcode, const char *p, size_t len);
 
-/* Waits for a message: its opcode, and its bytes in ws->message, which gr_ws_drop frees. Meanwhile answers pings. Returns
- * GR_CLOSED at the end; GR_PROTOCOL or GR_TOO_LARGE, with ws->problem set, when the peer broke the rules, which ends the
+/* Waits for a message: its opcode, and its bytes in ws->in, which gr_ws_in_drop frees. Meanwhile answers pings. Returns
+ * GR_CLOSED at the end; GR_PROTOCOL or GR_TOO_LARGE, with in.problem set, when the peer broke the rules, which ends the
  * WebSocket; GR_BUSY: another thread reads; or a failure of waiting, after which reading can go on. Parks. */
 int gr_ws_recv(struct gr_ws *ws, double until);
-void gr_ws_drop(struct gr_ws *ws);
 
 /* The closing handshake: sends a close frame, unless that was done, and waits for the peer's, at most close_timeout; drops
  * messages that still come, unless another thread receives them. Then closes the connection, whatever happened. Returns 0
  * when both frames were exchanged, GR_CLOSED when the connection ended otherwise, or a failure of waiting; 0 at once when
  * another thread is at it. code 0: a frame without code. Parks. */
 int gr_ws_close(struct gr_ws *ws, int code, const char *reason, size_t len);
-
-/* True for codes that may stand in a close frame (RFC 6455 section 7.4). */
-bool gr_ws_code_valid(int code);
 
 #endif

@@ -152,6 +152,16 @@ int gr_sleep_until(double until)
 	return gr_on_green() ? wait_for(until, 0, "sleep") : GR_MISUSE;
 }
 
+int gr_nap_until(double until)
+{
+	int rc;
+
+	gr_hub.sources--;
+	rc = gr_sleep_until(until);
+	gr_hub.sources++;
+	return rc;
+}
+
 int gr_idle(void)
 {
 	struct gr_green *self = gr_current;

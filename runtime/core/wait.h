@@ -42,6 +42,9 @@ int gr_wait_stubborn(double until, const char *what);
 /* Waits until the time `until`; returns 0 then, never earlier. */
 int gr_sleep_until(double until);
 
+/* The same for threads that only tidy up: nothing that others wait for comes of it, so that it hides no deadlock. */
+int gr_nap_until(double until);
+
 /* Waits until nothing is ready and one poll of the loop brought nothing; returns 0 then. */
 int gr_idle(void);
 

@@ -227,6 +227,9 @@ static int recover(struct gr_listener *l, int rc, double until)
 	if ((rc == -EMFILE || rc == -ENFILE) && !turn_one_away(l))
 		return await_client(l, until);
 	report(l, rc);
+	l->told = l->tells && !l->told;
+	if (l->told)
+		return rc;
 	return l->stopping ? end_of_backlog(l) : pause_accepting(l, until);
 }
 

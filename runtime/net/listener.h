@@ -7,14 +7,16 @@
 #include "net/sock.h"
 
 struct gr_listener {
-	int fd;                   /* -1 = closed */
-	bool stopping;            /* takes what is in the backlog, then closes … */
-	unsigned left;            /* … at the latest after so many more attempts */
+	int fd;        /* -1 = closed */
+	bool stopping; /* takes what is in the backlog, then closes … */
+	unsigned left; /* … at the latest after so many more attempts */
 	struct gr_io io;
 	struct gr_green *pausing; /* the accepting thread while it waits for descriptors */
 	struct gr_listener *next_pausing;
-	double pause;             /* seconds of the last pause; 0 after a success */
-	struct gr_addr addr;      /* with the real port */
+	double pause;        /* seconds of the last pause; 0 after a success */
+	bool tells;          /* accept returns once before each pause … */
+	bool told;           /* … and has done so */
+	struct gr_addr addr; /* with the real port */
 	struct gr_sock_path path;
 };
 
@@ -29,7 +31,8 @@ int gr_listener_open(struct gr_listener *l, const struct gr_addr *addrs, int n, 
 int gr_listener_adopt(struct gr_listener *l, int fd, const struct gr_sock_opts *opts);
 
 /* Waits for a connection; returns its descriptor, non-blocking. Connections that failed before they were accepted are
- * skipped. Without descriptors it resets one client, pauses (10 ms doubling to 1 s) and tries again until `until`.
+ * skipped. Without descriptors it resets one client, pauses (10 ms doubling to 1 s) and tries again until `until`; a
+ * listener that `tells` returns -EMFILE or the like before each pause, for its owner to close something.
  * Else GR_CLOSED, GR_BUSY (another thread accepts here), what a wait returns, or a negative errno. Parks. */
 int gr_listener_accept(struct gr_listener *l, double until);
 

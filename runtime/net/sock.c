@@ -46,6 +46,8 @@ static int apply(int fd, const struct gr_sock_opts *opts)
 		rc = turn_on(fd, SOL_SOCKET, SO_KEEPALIVE);
 	if (rc == 0 && opts->fastopen_queue > 0)
 		rc = set_int(fd, IPPROTO_TCP, TCP_FASTOPEN, opts->fastopen_queue);
+	if (rc == 0 && opts->max_unsent > 0)
+		rc = set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, opts->max_unsent);
 	return rc;
 }
 
@@ -282,6 +284,13 @@ int gr_sock_error(int fd)
 	return rc < 0 ? rc : -error;
 }
 
+int gr_sock_unacked(int fd)
+{
+	int n = 0;
+
+	return ioctl(fd, SIOCOUTQ, &n) < 0 ? 0 : n;
+}
+
 void gr_sock_reset_on_close(int fd)
 {
 	struct linger now = {.l_onoff = 1, .l_linger = 0};
@@ -346,6 +355,7 @@ static const struct gr_sock_option options[] = {
 	{"quickack", IPPROTO_TCP, TCP_QUICKACK, GR_SOCK_BOOL, false},
 	{"rcvbuf", SOL_SOCKET, SO_RCVBUF, GR_SOCK_INT, false},
 	{"sndbuf", SOL_SOCKET, SO_SNDBUF, GR_SOCK_INT, false},
+	{"max_unsent", IPPROTO_TCP, TCP_NOTSENT_LOWAT, GR_SOCK_INT, false},
 	{"linger", SOL_SOCKET, SO_LINGER, GR_SOCK_LINGER, false},
 	{"broadcast", SOL_SOCKET, SO_BROADCAST, GR_SOCK_BOOL, false},
 	{"tos", IPPROTO_IP, IP_TOS, GR_SOCK_TOS, false},

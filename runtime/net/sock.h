@@ -16,6 +16,7 @@ struct gr_sock_opts {
 	bool fastopen;   /* connecting tcp: the first data travels with the SYN once the server is known (RFC 7413) */
 	int fastopen_queue; /* listening tcp: so many such clients may be pending; 0 = none are accepted */
 	int backlog;
+	int max_unsent; /* tcp: bytes that the kernel takes beyond what it may send; 0 = the system's limit. Clients inherit it */
 	int mode; /* unix: permissions of the path; -1 = what the umask leaves */
 };
 
@@ -56,15 +57,19 @@ enum gr_sock_role {
 };
 
 /* Takes a descriptor over: checks it, then makes it non-blocking, closing on exec, and sets those of the options that can
- * be set late (nodelay, keepalive, fastopen_queue). Returns 0; -EBADF, -ENOTSOCK, -EINVAL (not in that role), -EAFNOSUPPORT
+ * be set late (nodelay, keepalive, fastopen_queue, max_unsent). Returns 0; -EBADF, -ENOTSOCK, -EINVAL (not in that role), -EAFNOSUPPORT
  * (neither IP nor unix) or another negative errno, and then it is as it was before. */
 int gr_sock_adopt(int fd, enum gr_sock_role role, const struct gr_sock_opts *opts);
+
 /* One attempt each: the number of bytes (0 from recv: the end), or a negative errno. Never a SIGPIPE. */
 ssize_t gr_sock_recv(int fd, void *buf, size_t len);
 ssize_t gr_sock_send(int fd, const void *buf, size_t len);
 
 /* Takes the pending error of the socket: 0 or a negative errno. */
 int gr_sock_error(int fd);
+
+/* Bytes that were sent and that the peer has not acknowledged; 0 if that cannot be told. */
+int gr_sock_unacked(int fd);
 
 /* Makes close(2) send a reset instead of what is unsent. */
 void gr_sock_reset_on_close(int fd);

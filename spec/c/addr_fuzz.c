@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* libFuzzer target for the parsers of addresses and of the hosts file; `make fuzz` runs it. */
+/* libFuzzer target for the parsers of addresses, of the hosts file and of resolv.conf; `make fuzz` runs it. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "net/addr.h"
 #include "net/hosts.h"
+#include "net/resolvconf.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -38,6 +39,23 @@ static void fuzz_address(const char *text, size_t size)
 		check_round_trip(&addr);
 }
 
+static void fuzz_resolv_conf(const char *text, size_t size)
+{
+	struct gr_resolv_conf c;
+
+	gr_resolv_conf_init(&c);
+	gr_resolv_conf_parse(&c, text, size);
+	if (c.how.nservers < 0 || c.how.nservers > GR_RESOLV_SERVERS || c.nsearch < 0 || c.nsearch > GR_RESOLV_SEARCH ||
+	    c.ndots < 0 || c.ndots > 15 || !(c.how.timeout > 0 && c.how.timeout <= 30) || c.how.tries < 1 ||
+	    c.how.tries > 5)
+		abort();
+	for (int i = 0; i < c.how.nservers; i++)
+		check_round_trip(&c.how.servers[i]);
+	for (int i = 0; i < c.nsearch; i++)
+		if (memchr(c.search[i], '\0', sizeof(c.search[i])) == NULL)
+			abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct gr_addr found[8];
@@ -47,6 +65,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (data[0] & 1) {
 		fuzz_address((const char *)data + 1, size - 1);
+		return 0;
+	}
+	if (data[0] & 2) {
+		fuzz_resolv_conf((const char *)data + 1, size - 1);
 		return 0;
 	}
 	n = gr_hosts_find((const char *)data + 1, size - 1, "name", 80, found, 8);

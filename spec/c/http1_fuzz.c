@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "http/http1.h"
+#include "http/websocket.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -110,6 +111,15 @@ static void check_again(const struct parsed *p, int kind, const char *text)
 			abort();
 }
 
+static void check_upgrade(const struct parsed *p, const char *text, size_t len)
+{
+	struct gr_slice key;
+
+	if (gr_websocket_request(&p->h, text, &key) &&
+	    (key.p < text || key.p + key.len > text + len || !gr_websocket_key_valid(key)))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *text = (const char *)data + 2;
@@ -133,6 +143,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (rc > 0) {
 		check_same(&whole, &parts);
 		check_again(&whole, kind, text);
+		if (kind == REQUEST)
+			check_upgrade(&whole, text, len);
 	}
 	return 0;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* libFuzzer target for values of fields, dates, targets, the PROXY protocol and UTF-8; `make fuzz` runs it. What is
+/* libFuzzer target for values of fields, dates, targets, the PROXY protocol, base64 and UTF-8; `make fuzz` runs it. What is
  * found lies inside of the input, what is decoded can be encoded again, and paths stay in their root. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/base64.h"
 #include "http/condition.h"
 #include "http/cookie.h"
 #include "http/date.h"
@@ -11,6 +12,7 @@
 #include "http/proxy.h"
 #include "http/target.h"
 #include "http/utf8.h"
+#include "http/websocket.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -83,9 +85,11 @@ static void fuzz_conditions(struct gr_slice text)
 	for (int i = 0; i < n; i++)
 		must(ranges[i].first >= 0 && ranges[i].first <= ranges[i].last && ranges[i].last < 1000);
 	must(!gr_etag_match(text, tag, false) || gr_etag_match(text, tag, true));
+	must(gr_not_modified(text, text, tag, 1000, 1700000000) == gr_etag_match(text, tag, true));
 	if (gr_http_date_parse(text.p, text.len, 1700000000, &time)) {
 		gr_http_date_format(time, date);
 		must(gr_http_date_parse(date, sizeof(date), 0, &again) && (again == time || time >= 253402300800));
+		must(gr_if_range(text, tag, time, 1700000000) && !gr_if_range(text, tag, time + 1, 1700000000));
 	}
 }
 
@@ -143,8 +147,27 @@ static void fuzz_proxy(struct gr_slice text)
 	}
 	must(rc == whole || text.len >= 600);
 	gr_forwarded_for(text, 1, &proxy.from);
+	gr_forwarded_node(text, &proxy.from);
 	if (gr_forwarded_element(text, 2, &element))
 		check_inside(text, element);
+}
+
+/* Any bytes become text and bytes again; text that is taken holds no more than it says. */
+static void fuzz_base64(struct gr_slice text)
+{
+	size_t len = gr_base64_len(text.len);
+	char *out = malloc(len + 1), *again = malloc(len + 1);
+	ssize_t n = gr_base64_decode(out, text.p, text.len);
+
+	must(n <= (ssize_t)(text.len / 4 * 3));
+	if (n >= 0)
+		must(gr_base64_len((size_t)n) == text.len);
+	must(!gr_websocket_key_valid(text) || n == 16);
+	gr_base64_encode(out, text.p, text.len);
+	must(gr_base64_decode(again, out, len) == (ssize_t)text.len && memcmp(again, text.p, text.len) == 0);
+	must(gr_text_number(text.p, text.len) >= -1);
+	free(out);
+	free(again);
 }
 
 static void fuzz_utf8(struct gr_slice text, size_t at)
@@ -168,6 +191,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_conditions(text);
 	fuzz_target(text);
 	fuzz_proxy(text);
+	fuzz_base64(text);
 	fuzz_utf8(text, data[0]);
 	return 0;
 }

@@ -16,6 +16,18 @@ local function clean(text)
   end))
 end
 
+-- Stands for the request that a client did not make.
+local Refused = { method = "-", raw_path = "-", query_string = "", version = "-" }
+Refused.__index = Refused
+
+function Refused.header()
+  return nil
+end
+
+local function refused(peer, line)
+  return setmetatable({ peer = peer, line = line ~= "" and line or "-" }, Refused)
+end
+
 local function host(req)
   local peer = req.peer
   if not peer then
@@ -30,13 +42,17 @@ local function user(req)
   return decoded and decoded:match("^([^:]*):") or "-"
 end
 
+local function request_line(req)
+  return req.line or ("%s %s HTTP/%s"):format(req.method, req.target, req.version)
+end
+
 -- Name of an atom -> fn(req, status, bytes, seconds).
 local atoms = {
   h = host,
   l = function() return "-" end,
   u = user,
   t = function() return os.date("[%d/%b/%Y:%H:%M:%S %z]") end,
-  r = function(req) return ("%s %s HTTP/%s"):format(req.method, req.target, req.version) end,
+  r = request_line,
   m = function(req) return req.method end,
   U = function(req) return req.raw_path end,
   q = function(req) return req.query_string end,
@@ -90,8 +106,9 @@ local function print_line(line)
   io.stdout:write(line, "\n")
 end
 
---- Makes fn(req, status, bytes, seconds) that writes a line, as the option says: true, the name of
---- a format, a format, or a function that gets lines in the combined format.
+--- Makes fn(req, status, bytes, seconds [, peer, line]) that writes a line, as the option says:
+--- true, the name of a format, a format, or a function that gets lines in the combined format. What
+--- is no request has the client's address and the first line that came instead of `req`.
 function M.new(option)
   local sink, format = print_line, COMBINED
   if type(option) == "function" then
@@ -100,8 +117,8 @@ function M.new(option)
     format = named[option] or option
   end
   local pieces = compile(format)
-  local function log(...)
-    return sink(format_line(pieces, ...))
+  local function log(req, status, bytes, seconds, peer, line)
+    return sink(format_line(pieces, req or refused(peer, line), status, bytes, seconds))
   end
   -- A log that fails must not end connections. What cancels the thread is not the log's failure.
   return function(...)

@@ -4,9 +4,12 @@
 
 local core = require("grun.core")
 local httpc = require("grun.core.httpc")
-local encode = require("grun.core.httptext").percent_encode
+local httptext = require("grun.core.httptext")
+
+local encode = httptext.percent_encode
 
 local STEP = 65536 -- bytes between two looks at whether the server has answered already
+local EXPECT_WAIT = 1 -- seconds for "100 Continue"
 
 local M = {}
 
@@ -83,13 +86,6 @@ function M.encode_form(form)
   return table.concat(list, "&")
 end
 
-local function random_boundary()
-  local file = assert(io.open("/dev/urandom", "rb"))
-  local bytes = file:read(16)
-  file:close()
-  return "grun-" .. bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end)
-end
-
 -- As browsers escape names in Content-Disposition.
 local function quoted(text)
   return '"' .. text:gsub('[\r\n"]', { ["\r"] = "%0D", ["\n"] = "%0A", ['"'] = "%22" }) .. '"'
@@ -107,7 +103,7 @@ local function part_content(part)
 end
 
 local function of_multipart(parts)
-  local boundary, segments = random_boundary(), {}
+  local boundary, segments = httptext.boundary(), {}
   for _, part in ipairs(parts) do
     local content, message, code = part_content(part)
     if not content then
@@ -188,20 +184,59 @@ end
 
 -- ---- Sending ----
 
+-- Whether the server has answered, or ended the connection, although it has not got all. What comes
+-- before an answer, such as "100 Continue", is dropped.
+local function is_answered(out)
+  while not httpc.is_idle(out.conn) do
+    local what = httpc.early(out.conn, 0)
+    if what == "answer" then
+      return true
+    elseif not what then
+      return false
+    end
+  end
+  return false
+end
+
+-- After a write that could not go on at once: waits until it can, or the server answers, at most up
+-- to the time `limit`. Returns true; false when it has answered; nil, message, code.
+local function wait(out, limit)
+  if core.now() >= limit then
+    return nil, "timeout", "timeout"
+  end
+  httpc.wait(out.conn, limit - core.now())
+  return not is_answered(out)
+end
+
+-- Writes the strings. Returns as wait().
+local function write(out, ...)
+  local conn, limit = out.conn, core.now() + out.left()
+  conn:settimeout(0)
+  local ok, message, code, sent = conn:write(...)
+  local rest = not ok and code == "timeout" and table.concat({ ... })
+  while not ok and code == "timeout" do
+    rest = rest:sub(sent + 1)
+    ok, message, code = wait(out, limit)
+    if not ok then
+      return ok, message, code
+    end
+    ok, message, code, sent = conn:write(rest)
+  end
+  return ok, message, code
+end
+
 -- Sends a piece as the framing wants it. Returns nil, message, code; false when the server has
 -- answered already, which ends the sending.
 local function send_piece(out, piece)
   out.sent = out.sent + #piece
   if out.length and out.sent > out.length then
     return nil, "the body is longer than its Content-Length", "too_large"
-  elseif httpc.is_idle(out.conn) == false then
+  elseif is_answered(out) then
     return false
+  elseif out.length then
+    return write(out, piece)
   end
-  out.conn:settimeout(out.left())
-  if out.length then
-    return out.conn:write(piece)
-  end
-  return out.conn:write(httpc.chunk(#piece), piece, "\r\n")
+  return write(out, httpc.chunk(#piece), piece, "\r\n")
 end
 
 local function send_string(out, text)
@@ -214,34 +249,47 @@ local function send_string(out, text)
   return true
 end
 
+local function read_and_send(out, file, from, length)
+  file:seek("set", from)
+  while length > 0 do
+    local piece = file:read(math.min(length, STEP))
+    if not piece then
+      return nil, "the file became shorter", "ENODATA"
+    end
+    local ok, message, code = send_piece(out, piece)
+    if not ok then
+      return ok, message, code
+    end
+    length = length - #piece
+  end
+  return true
+end
+
 -- A file in a body of unknown length is read piece by piece, else the kernel copies it.
 local function send_file(out, file, from, length)
   if not out.length then
-    file:seek("set", from)
-    while length > 0 do
-      local piece = file:read(math.min(length, 65536))
-      if not piece then
-        return nil, "the file became shorter", "ENODATA"
-      end
-      local ok, message, code = send_piece(out, piece)
-      if not ok then
-        return ok, message, code
-      end
-      length = length - #piece
-    end
-    return true
+    return read_and_send(out, file, from, length)
   end
+  local limit = core.now() + out.left()
   while length > 0 do
-    local n = math.min(length, 16 * STEP)
-    if not httpc.is_idle(out.conn) then
+    if is_answered(out) then
       return false
     end
-    out.conn:settimeout(out.left())
-    local ok, message, code = out.conn:sendfile(file, from, n)
-    if not ok then
+    out.conn:settimeout(0)
+    local n, message, code, part = out.conn:sendfile(file, from, math.min(length, 16 * STEP))
+    if not n and code ~= "timeout" then
       return nil, message, code
     end
+    n = n or part
     from, length, out.sent = from + n, length - n, out.sent + n
+    if n > 0 then
+      limit = core.now() + out.left()
+    elseif code then
+      n, message, code = wait(out, limit)
+      if not n then
+        return n, message, code
+      end
+    end
   end
   return true
 end
@@ -269,8 +317,8 @@ local function send_iterator(out, fn)
       return true
     elseif type(piece) ~= "string" then
       error("request: the iterator of the body gave a " .. type(piece), 0)
-    elseif piece ~= "" then
-      local ok, message, code = send_piece(out, piece)
+    else
+      local ok, message, code = send_string(out, piece)
       if not ok then
         return ok, message, code
       end
@@ -289,31 +337,46 @@ local function send_segment(out, segment)
   return send_file(out, segment.file, segment.from, segment.length)
 end
 
+-- Waits for "100 Continue" for a while, since not all servers send it. Returns false when the
+-- server has answered otherwise.
+local function await_continue(out)
+  return httpc.early(out.conn, math.min(out.left(), EXPECT_WAIT)) ~= "answer"
+end
+
+local function send_segments(self, out)
+  for _, segment in ipairs(self.segments) do
+    local ok, message, code = send_segment(out, segment)
+    if not ok then
+      return ok, message, code
+    end
+  end
+  if not out.length then
+    return write(out, "0\r\n\r\n")
+  elseif out.sent < out.length then
+    return nil, "the body is shorter than its Content-Length", "ENODATA"
+  end
+  return true
+end
+
 --- Sends a head and the body. `length` is what the head says (nil: chunked), left() gives the
---- seconds that one write may take. Returns true; false when the server answered before all was
---- sent; or nil, message, code. Parks.
-function M.send(self, conn, head, length, left)
+--- seconds that one write may take, `expect`: the head asks for "100 Continue". Returns true; false
+--- when the server answered before all was sent; or nil, message, code. Parks.
+function M.send(self, conn, head, length, left, expect)
   local only = #self.segments == 1 and self.segments[1]
   conn:settimeout(left())
   if #self.segments == 0 or length == 0 then
     return conn:write(head)
-  elseif type(only) == "string" and length == #only and #only <= STEP then
+  elseif type(only) == "string" and length == #only and #only <= STEP and not expect then
     return conn:write(head, only)
   end
   local out = { conn = conn, length = length, sent = 0, left = left }
   local ok, message, code = conn:write(head)
-  for _, segment in ipairs(self.segments) do
-    if not ok then
-      return ok, message, code
-    end
-    ok, message, code = send_segment(out, segment)
+  if not ok then
+    return nil, message, code
+  elseif expect and not await_continue(out) then
+    return false
   end
-  if ok and not length then
-    return conn:write("0\r\n\r\n")
-  elseif ok and out.sent < length then
-    return nil, "the body is shorter than its Content-Length", "ENODATA"
-  end
-  return ok, message, code
+  return send_segments(self, out)
 end
 
 return M

@@ -20,7 +20,8 @@ local OPTIONS = {
   url = "string", method = "string", headers = "table", query = "table", auth = "table boolean",
   body = "string function userdata", file = "string", form = "table", multipart = "table",
   json = "table string number boolean", stream = "boolean", gzip = "boolean",
-  keep_alive = "boolean", timeout = "number", connect_timeout = "number", read_timeout = "number",
+  keep_alive = "boolean", expect = "boolean", timeout = "number", connect_timeout = "number",
+  read_timeout = "number",
   max_body = "number", max_header = "number", max_headers = "number", redirects = "number boolean",
   insecure_redirects = "boolean", proxy = "string boolean", tls = "table",
 }
@@ -195,6 +196,11 @@ end
 
 -- ---- One exchange ----
 
+-- Whether the server is asked before the body is sent.
+local function expects(req)
+  return req.expect and req.body.length ~= 0
+end
+
 local function fields_for(req, session, url, proxy)
   local fields = without(req.fields, {})
   add_default(fields, req.headers, "User-Agent", "grun")
@@ -203,6 +209,7 @@ local function fields_for(req, session, url, proxy)
     fields[#fields + 1] = { "Accept-Encoding", "gzip" }
   end
   add_default(fields, req.headers, "Content-Type", req.body.type)
+  add_default(fields, req.headers, "Expect", expects(req) and "100-continue")
   add_default(fields, req.headers, "Authorization", req.authorization)
   add_default(fields, req.headers, "Cookie", session.cookies and session.cookies:header(url))
   if proxy and url.scheme == "http" then
@@ -243,7 +250,7 @@ end
 local function talk(req, lease, url, head, length)
   local sent, message, code = bodies.send(req.body, lease.conn, head, length, function()
     return left(req)
-  end)
+  end, expects(req))
   if sent == nil and (code ~= "EPIPE" and code ~= "ECONNRESET") then
     return nil, message, code, false
   end
@@ -337,6 +344,14 @@ local function perform(session, req)
       return nil, message, code
     end
     store_cookies(session, url, res)
+    if res.status == 417 and expects(req) and req.body.repeatable then
+      req.expect = false
+      responses.discard(res)
+      res, message, code = exchange(req, session, url)
+      if not res then
+        return nil, message, code
+      end
+    end
     if not (REDIRECTS[res.status] and res.headers.location and req.redirects > 0) then
       if req.stream then
         return responses.stream(res)

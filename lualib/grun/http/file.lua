@@ -42,16 +42,8 @@ local function send_range(res, file, first, last)
   return true
 end
 
-local boundaries = 0
-
--- A line that the file hardly holds.
-local function new_boundary(file)
-  boundaries = boundaries + 1
-  return ("grun-%x-%x-%s"):format(boundaries, math.random(0, 2 ^ 31 - 1), file.etag:gsub("%W", ""))
-end
-
 local function send_ranges(res, file, ranges)
-  local boundary = new_boundary(file)
+  local boundary = text.boundary()
   local heads, length = {}, 0
   local last_line = ("\r\n--%s--\r\n"):format(boundary)
   for i = 1, #ranges, 2 do

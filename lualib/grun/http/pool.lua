@@ -177,7 +177,7 @@ end
 -- program running.
 local function sweep(self)
   while self._nidle > 0 do
-    core.sleep(math.min(self.idle_timeout, 1))
+    core.nap(math.min(self.idle_timeout, 1))
     close_old(self, core.now() - self.idle_timeout)
   end
 end

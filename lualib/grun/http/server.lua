@@ -23,6 +23,14 @@ local defaults = {
   min_rate = 240, -- bytes per second of bodies; 0: any rate
 }
 
+-- Bytes of responses that wait in the kernel for each client. Without a limit, thousands of clients
+-- that read slowly use up the memory that the system has for all connections.
+local MAX_UNSENT = 65536
+
+-- Under pressure: how many idle connections are closed at a time, seconds between two times, and
+-- seconds that a connection must have been idle for.
+local ROOM, ROOM_EVERY, ROOM_AGE = 32, 0.1, 5
+
 local LIMITS = { max_line = 65535, max_header = 1048576, max_headers = 1024, max_body = 2 ^ 40 }
 
 -- Name of an option -> its types.
@@ -41,7 +49,8 @@ end
 
 ---@class grun.http.server.options: grun.server.options
 ---@field header_timeout? number seconds from a request's first byte to the end of its head (10)
----@field idle_timeout? number seconds that a connection may be silent between requests (60)
+---@field idle_timeout? number seconds that a connection may be silent between requests (60); when
+---there are max_connections, or no more descriptors, and others wait, 5: the longest silent first
 ---@field body_timeout? number seconds for each piece of a request's body (30)
 ---@field write_timeout? number seconds for each write of a response (30)
 ---@field max_line? integer bytes of the request line (8192); a longer one gets 414
@@ -199,6 +208,7 @@ end
 function Http:attach(server)
   self.server = server
   server._http = self
+  server._listener:_tell()
 end
 
 --- The server's address for one of its listener.
@@ -216,6 +226,36 @@ function Http:drain()
       conn:close()
     elseif M.websockets[conn] then
       core.spawn(end_websocket, conn, 1001)
+    end
+  end
+end
+
+-- Open connections that wait for a request since `age` seconds or longer, the longest first.
+local function idle_connections(self, age)
+  local latest, list, ends = core.now() + self.idle_timeout - age, {}, {}
+  for conn, state in pairs(self.states) do
+    local idle_until = httpd.idle_until(state)
+    if idle_until and idle_until <= latest then
+      list[#list + 1] = conn
+      ends[conn] = idle_until
+    end
+  end
+  table.sort(list, function(a, b) return ends[a] < ends[b] end)
+  return list
+end
+
+--- Others wait to be served and cannot: closes connections that were idle for 5 seconds, some of
+--- them, the longest idle first. At most ten times a second.
+function Http:make_room()
+  local now = core.now()
+  if now - self.made_room < ROOM_EVERY then
+    return
+  end
+  self.made_room = now
+  local list = idle_connections(self, ROOM_AGE)
+  for i = 1, math.min(#list, ROOM, math.ceil(#list / 8)) do
+    if httpd.is_idle(self.states[list[i]]) then
+      list[i]:close()
     end
   end
 end
@@ -239,9 +279,12 @@ function M.new(address, app, opts)
     app = app,
     https = https,
     listen = listen_address(https, address:match("^https?://(.*)$")),
+    max_unsent = MAX_UNSENT,
     config = configure(app, opts, https),
     log = opts.access_log and require("grun.http.access_log").new(opts.access_log) or nil,
     states = {}, -- open connection -> its state
+    idle_timeout = opts.idle_timeout or defaults.idle_timeout,
+    made_room = 0, -- when
   }, Http)
   function self.handler(conn)
     return serve_connection(self, conn)
