@@ -87,4 +87,8 @@ core.hooks.deadlock = function()
   return require("grun.inspect").deadlock()
 end
 
+core.hooks.control = function(what)
+  return require("grun.control").hook(what)
+end
+
 return grun

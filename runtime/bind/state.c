@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bind/lib_control.h"
 #include "bind/lib_coop.h"
 #include "bind/lib_dgram.h"
 #include "bind/lib_dns.h"
@@ -350,6 +351,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.edit");
 	lua_pushcfunction(L, luaopen_grun_core_coop);
 	set_module(L, "grun.core.coop");
+	lua_pushcfunction(L, luaopen_grun_core_control);
+	set_module(L, "grun.core.control");
 	for (int i = 0; repaired[i]; i++) {
 		lua_pushcfunction(L, l_load_repaired);
 		lua_setfield(L, -2, repaired[i]);

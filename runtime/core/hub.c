@@ -21,7 +21,8 @@ struct gr_hub gr_hub;
 
 static struct {
 	bool stop;
-	ev_timer reap;
+	ev_timer reap, later;
+	void (*at_later)(void);
 	struct sigaction old_segv, old_bus;
 } hub;
 
@@ -173,6 +174,26 @@ enum gr_hub_end gr_hub_run(void)
 			return GR_HUB_DEADLOCK;
 		poll_events();
 	}
+}
+
+static void run_later(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)timer;
+	(void)revents;
+	ev_ref(loop);
+	hub.at_later();
+}
+
+void gr_hub_later(double seconds, void (*fn)(void))
+{
+	if (ev_is_active(&hub.later)) {
+		ev_ref(gr_hub.loop);
+		ev_timer_stop(gr_hub.loop, &hub.later);
+	}
+	hub.at_later = fn;
+	ev_timer_init(&hub.later, run_later, seconds, 0);
+	ev_timer_start(gr_hub.loop, &hub.later);
+	ev_unref(gr_hub.loop);
 }
 
 void gr_hub_stop(void)

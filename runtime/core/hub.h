@@ -52,6 +52,10 @@ void gr_hub_stop(void);
 /* Frees the loop and every stack; no thread may run afterwards. */
 void gr_hub_free(void);
 
+/* Calls fn in the hub in so many seconds, unless threads end before; a second call takes the place of the first. It keeps
+ * nothing alive and is no source. */
+void gr_hub_later(double seconds, void (*fn)(void));
+
 /* Monotonic seconds, read now (not the loop's cached time). */
 double gr_now(void);
 
