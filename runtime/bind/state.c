@@ -21,6 +21,7 @@
 #include "bind/lib_httpd.h"
 #include "bind/lib_httpfile.h"
 #include "bind/lib_httptext.h"
+#include "bind/lib_inspect.h"
 #include "bind/lib_io.h"
 #include "bind/lib_multipart.h"
 #include "bind/lib_net.h"
@@ -351,6 +352,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.edit");
 	lua_pushcfunction(L, luaopen_grun_core_coop);
 	set_module(L, "grun.core.coop");
+	lua_pushcfunction(L, luaopen_grun_core_inspect);
+	set_module(L, "grun.core.inspect");
 	lua_pushcfunction(L, luaopen_grun_core_control);
 	set_module(L, "grun.core.control");
 	for (int i = 0; repaired[i]; i++) {

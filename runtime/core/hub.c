@@ -134,6 +134,7 @@ int gr_hub_init(void)
 	gr_hub.loop = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK | EVBACKEND_EPOLL);
 	if (gr_hub.loop == NULL)
 		return errno ? -errno : -ENOSYS;
+	gr_hub.started = gr_now();
 	ev_timer_init(&hub.reap, reap, REAP_AFTER, REAP_AFTER);
 	gr_hub.pipe_ignored = signal(SIGPIPE, on_pipe) == SIG_IGN;
 	return install_fault_handler();
@@ -148,10 +149,21 @@ static void before_poll(void)
 		f();
 }
 
+static void end_turn(void)
+{
+	double seconds = gr_now() - gr_turn_start();
+
+	gr_hub.turns++;
+	gr_hub.turn_seconds += seconds;
+	if (seconds > gr_hub.turn_longest)
+		gr_hub.turn_longest = seconds;
+}
+
 static void poll_events(void)
 {
 	bool wait;
 
+	end_turn();
 	before_poll();
 	wait = !gr_have_ready() && !gr_have_idle();
 	watch_free_stacks();

@@ -15,6 +15,10 @@ struct gr_hub {
 	/* Things that may still wake a thread: waits with an end or on a descriptor, and what bindings add (servers,
 	 * signal handlers). Nothing ready and no source left means deadlock. */
 	uint32_t sources;
+	/* Turns that ended in a poll; how long they took together and the longest one, while others and events waited. */
+	uint64_t turns;
+	double turn_seconds, turn_longest;
+	double started;    /* when the hub was made, as gr_now() counts */
 	bool pipe_ignored; /* SIGPIPE was ignored when the process was started */
 	/* Called in the hub when threads are parked and nothing can wake them. Returns true if it changed that. */
 	bool (*on_deadlock)(void);
