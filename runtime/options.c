@@ -15,6 +15,7 @@
 static const char usage[] =
 	"usage: grun [options] script.lua [more.lua ...] [--] [args...]\n"
 	"       grun [options] serve ... app.lua     an application over HTTP; see grun serve --help\n"
+	"       grun ps|top|trace|stop|reload|kill ...   look at a running process; see grun ps --help and so on\n"
 	"Each script runs in a green thread of its own; without a script: standard input, or a prompt on a terminal.\n"
 	"  -e stat            run the string 'stat'\n"
 	"  -l name            require library 'name'\n"

@@ -65,11 +65,19 @@ local function join(list)
   return table.concat(list, "; ")
 end
 
+-- What an operation is about is one of its fields, unless it is a pause.
+local function of_operation(op, known)
+  for name, value in pairs(op) do
+    if name ~= "put" and is_object(value) then
+      return describe(value, known)
+    end
+  end
+end
+
 local function of_select(ops, known)
   local list = {}
   for _, op in ipairs(ops) do
-    local object = type(op) == "table" and rawget(op, "obj")
-    list[#list + 1] = object and is_object(object) and describe(object, known) or "time"
+    list[#list + 1] = of_operation(op, known) or nil
   end
   return join(list)
 end
