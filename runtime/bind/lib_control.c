@@ -15,8 +15,10 @@
 #include "bind/lib_net.h"
 #include "bind/lib_thread.h"
 #include "bind/luautil.h"
+#include "core/cpu.h"
 #include "core/error.h"
 #include "core/hub.h"
+#include "core/log.h"
 #include "core/signal.h"
 
 enum { BACKLOG = 16 };
@@ -35,6 +37,10 @@ static struct {
 
 static void start(void)
 {
+	int rc = gr_cpu_start();
+
+	if (rc < 0)
+		gr_log(GR_LOG_INFO, "processor time of threads is not counted: %s", gr_strerror(rc));
 	gr_thread_call_hook("control", "start");
 }
 

@@ -7,7 +7,8 @@
 
 int luaopen_grun_core_control(lua_State *L);
 
-/* Makes the process listen once it has lived for a while, through the hook "control": short scripts pay nothing. */
+/* Makes the process listen, through the hook "control", and count its threads' processor time once it has lived for a
+ * while: short scripts pay nothing. */
 void gr_control_start_later(void);
 
 /* Removes the socket's path, if this very process made it. At the end of the process. */

@@ -290,17 +290,6 @@ static int l_inspect_process(lua_State *L)
 	return 1;
 }
 
-/* count_cpu(): from now on threads' processor time is counted. -> true | nil, message, code */
-static int l_inspect_count_cpu(lua_State *L)
-{
-	int rc = gr_cpu_start();
-
-	if (rc < 0)
-		return gr_lua_fail(L, rc);
-	lua_pushboolean(L, 1);
-	return 1;
-}
-
 static const luaL_Reg functions[] = {
 	{"facts", l_inspect_facts},
 	{"memory", l_inspect_memory},
@@ -308,7 +297,6 @@ static const luaL_Reg functions[] = {
 	{"library_waits", l_inspect_library_waits},
 	{"descriptor", l_inspect_descriptor},
 	{"process", l_inspect_process},
-	{"count_cpu", l_inspect_count_cpu},
 	{NULL, NULL},
 };
 

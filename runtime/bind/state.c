@@ -29,6 +29,7 @@
 #include "bind/lib_process.h"
 #include "bind/lib_require.h"
 #include "bind/lib_signal.h"
+#include "bind/lib_terminal.h"
 #include "bind/lib_thread.h"
 #include "bind/lib_tls.h"
 #include "bind/lib_watch.h"
@@ -354,6 +355,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.coop");
 	lua_pushcfunction(L, luaopen_grun_core_inspect);
 	set_module(L, "grun.core.inspect");
+	lua_pushcfunction(L, luaopen_grun_core_terminal);
+	set_module(L, "grun.core.terminal");
 	lua_pushcfunction(L, luaopen_grun_core_control);
 	set_module(L, "grun.core.control");
 	for (int i = 0; repaired[i]; i++) {

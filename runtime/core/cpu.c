@@ -32,9 +32,12 @@ int gr_cpu_start(void)
 {
 	struct sigaction action = {.sa_sigaction = on_tick, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
 	struct itimerspec every = {{0, TICK_NS}, {0, TICK_NS}};
+	static pid_t owner;
 	struct sigevent event;
 	timer_t timer;
 
+	if (owner == getpid())
+		return 0;
 	memset(&event, 0, sizeof(event));
 	event.sigev_notify = SIGEV_THREAD_ID;
 	event.sigev_signo = gr_cpu_signal();
@@ -43,5 +46,6 @@ int gr_cpu_start(void)
 	if (sigaction(gr_cpu_signal(), &action, NULL) < 0 || timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) < 0 ||
 	    timer_settime(timer, 0, &every, NULL) < 0)
 		return -errno;
+	owner = getpid();
 	return 0;
 }
