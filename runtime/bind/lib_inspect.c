@@ -264,20 +264,44 @@ static double resident_bytes(void)
 	return (double)pages * getpagesize();
 }
 
-/* process() -> {uptime, cpu_user, cpu_system, hub_cpu, resident, fds, threads, spawned, free_stacks, switches, turns,
- * turn_seconds, turn_longest, dns_cache}. With `true`, turn_longest counts anew afterwards. */
+/* Adds the number of threads in each state. */
+static void set_threads(lua_State *L)
+{
+	static const char *const names[] = {NULL, "new", "ready", "running", "waiting"};
+	uint32_t count[5] = {0}, daemons = 0, total = 0;
+
+	for (uint32_t i = 0; i < gr_green_limit(); i++) {
+		const struct gr_green *g = gr_green_at(i);
+
+		if (g == NULL)
+			continue;
+		count[g->state]++;
+		total++;
+		daemons += g->daemon;
+	}
+	lua_createtable(L, 0, 7);
+	for (int i = 1; i < 5; i++)
+		set_number(L, names[i], count[i]);
+	set_number(L, "total", total);
+	set_number(L, "daemons", daemons);
+	set_number(L, "spawned", (double)gr_green_spawned());
+	lua_setfield(L, -2, "threads");
+}
+
+/* process() -> {uptime, cpu_user, cpu_system, resident, fds, threads = {…}, free_stacks, stack_size, switches, turns,
+ * turn_seconds, turn_longest, dns_cache} */
 static int l_inspect_process(lua_State *L)
 {
 	struct rusage usage = {0};
 
 	getrusage(RUSAGE_SELF, &usage);
 	lua_createtable(L, 0, 16);
+	set_threads(L);
 	set_number(L, "uptime", gr_now() - gr_hub.started);
 	set_number(L, "cpu_user", seconds(usage.ru_utime));
 	set_number(L, "cpu_system", seconds(usage.ru_stime));
 	set_number(L, "resident", resident_bytes());
 	set_number(L, "fds", count_descriptors());
-	set_number(L, "spawned", (double)gr_green_spawned());
 	set_number(L, "free_stacks", gr_green_nfree());
 	set_number(L, "stack_size", (double)gr_stack_size());
 	set_number(L, "switches", (double)gr_switches);
@@ -285,8 +309,6 @@ static int l_inspect_process(lua_State *L)
 	set_number(L, "turn_seconds", gr_hub.turn_seconds);
 	set_number(L, "turn_longest", gr_hub.turn_longest);
 	set_number(L, "dns_cache", gr_dnscache_count());
-	if (lua_toboolean(L, 1))
-		gr_hub.turn_longest = 0;
 	return 1;
 }
 

@@ -34,7 +34,7 @@ local function process()
     cpu = found.cpu_user + found.cpu_system,
     resident = found.resident,
     fds = found.fds,
-    threads = #core.list(),
+    threads = found.threads.total,
     switches = found.switches,
     servers = servers(),
   }
