@@ -11,23 +11,6 @@ local INDENT_MAX = 20 -- levels of the tree that are shown as such
 
 local M = {}
 
---- "file:line" of the script's innermost function in a parked thread, or nil.
-local function where(stack)
-  for level = 0, 50 do
-    local info
-    if stack then
-      info = debug.getinfo(stack, level, "Sl")
-    else
-      info = debug.getinfo(level + 2, "Sl")
-    end
-    if not info then
-      return nil
-    elseif info.what ~= "C" and info.currentline > 0 and not waiting.is_ours(info.source) then
-      return info.short_src .. ":" .. info.currentline
-    end
-  end
-end
-
 --- A thread's number and name.
 function M.title(t)
   return t.name and ("thread #%d \"%s\""):format(t.id, t.name) or ("thread #%d"):format(t.id)
@@ -41,11 +24,9 @@ function M.describe(t)
     return title(t) .. " " .. t:status()
   end
   local info, status = core.info(green), t:status()
-  local at
+  local at, spawned_at = native.place(green)
   if status == "new" then
-    at = t.spawned_at and "spawned at " .. t.spawned_at
-  else
-    at = t == core.current() and where() or where(core.stack(green) or nil)
+    at = spawned_at and "spawned at " .. spawned_at
   end
   if info.what then
     status = status .. " on " .. info.what
@@ -76,25 +57,25 @@ end
 ---@field daemon boolean does not keep the process alive
 ---@field cancelled boolean
 
---- What is known of a thread; nil if it has ended. `memory`: of waiting.memory().
+-- Tail of what native.place returns.
+local function fill_place(row, green, memory, at, spawned_at, ...)
+  row.at, row.spawned_at = at, spawned_at
+  row.object = row.state == "waiting" and waiting.object(green, row.what, memory, ...) or nil
+  return row
+end
+
+--- What is known of a thread; nil if it has ended. `memory`: of waiting.memory(). `row`: a table to
+--- use again.
 ---@return grun.inspect.row?
-function M.row(t, memory)
+function M.row(t, memory, row)
   local green = t[1]
   if not green then
     return nil
   end
-  local row = {}
+  row = row or {}
   row.id, row.parent, row.state, row.what, row.left, row.name, row.age, row.cpu, row.switches,
     row.stack, row.daemon, row.cancelled = native.facts(green)
-  row.spawned_at = t.spawned_at
-  local stack = core.stack(green)
-  if stack then
-    row.at = where(stack)
-    row.object = row.state == "waiting" and waiting.object(green, stack, row.what, memory) or nil
-  elseif row.state == "running" then
-    row.at = where()
-  end
-  return row
+  return fill_place(row, green, memory, native.place(green))
 end
 
 local function lua_traceback(t)

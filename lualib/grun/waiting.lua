@@ -4,15 +4,9 @@
 
 local native = require("grun.core.inspect")
 
-local DEPTH = 8 -- functions of ours between the script and the wait, at most
 local SHOWN = 4 -- of several objects
 
 local M = {}
-
---- True for functions of the library, which stand between a script and its waits.
-function M.is_ours(source)
-  return source:find("^=grun/") ~= nil or source:find("^@.*lualib/grun/") ~= nil
-end
 
 -- ---- One object ----
 
@@ -91,7 +85,7 @@ local function of_wait(pending, known)
   return join(list)
 end
 
--- ---- On the stack ----
+-- ---- Among the arguments of its functions ----
 
 local function look(value, what, known)
   if type(value) == "string" then
@@ -107,33 +101,29 @@ local function look(value, what, known)
   end
 end
 
-local function on_stack(stack, what, known)
-  for level = 0, DEPTH do
-    local info = debug.getinfo(stack, level, "S")
-    if not info or info.what ~= "C" and not M.is_ours(info.source) then
-      return nil
-    end
-    local _, value = debug.getlocal(stack, level, 1)
-    local text = look(value, what, known)
-    if text then
-      return text
-    end
-  end
-end
-
 --- What to keep from one thread to the next while looking at many: texts of objects, and who waits
 --- below libraries.
 function M.memory()
   return { texts = {}, libraries = native.library_waits() }
 end
 
---- A text about the object that the thread waits for, or nil when none is known, as for sleep.
+-- The first of those values that says something.
+local function first(what, known, value, ...)
+  local text = value ~= nil and look(value, what, known)
+  if text then
+    return text
+  elseif select("#", ...) > 0 then
+    return first(what, known, ...)
+  end
+end
+
+--- A text about the object that a parked thread waits for, or nil when none is known, as for sleep.
 ---@param green userdata
----@param stack thread what core.stack(green) returned
 ---@param what? string the name of the wait
 ---@param memory table of M.memory()
+---@param ... any first arguments of the functions it stands in, innermost first
 ---@return string?
-function M.object(green, stack, what, memory)
+function M.object(green, what, memory, ...)
   local fds = memory.libraries[green]
   if fds then
     local list = {}
@@ -142,7 +132,7 @@ function M.object(green, stack, what, memory)
     end
     return join(list)
   elseif what and what ~= "sleep" then
-    return on_stack(stack, what, memory.texts)
+    return first(what, memory.texts, ...)
   end
 end
 

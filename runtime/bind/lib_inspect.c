@@ -15,25 +15,21 @@
 #include <unistd.h>
 
 #include "bind/lib_net.h"
+#include "bind/lib_thread.h"
 #include "bind/luautil.h"
+#include "bind/state.h"
 #include "core/cpu.h"
 #include "core/hub.h"
 #include "core/traceback.h"
 #include "net/dnscache.h"
 #include "posix/fdwait.h"
 
-enum { MAX_FRAMES = 64, PAGES_AT_ONCE = 1024 };
+enum { MAX_FRAMES = 64, PAGES_AT_ONCE = 1024, LEVELS = 50, LOCALS = 8 };
 
 static struct gr_green *check_green(lua_State *L)
 {
 	luaL_checktype(L, 1, LUA_TLIGHTUSERDATA);
 	return lua_touserdata(L, 1);
-}
-
-/* Does its stack hold the frames of a body that stands still? */
-static bool is_parked(const struct gr_green *g)
-{
-	return g->state == GR_WAITING || (g->state == GR_READY && g->switches > 0);
 }
 
 static void push_number_or_nil(lua_State *L, bool known, double value)
@@ -63,10 +59,77 @@ static int l_inspect_facts(lua_State *L)
 	lua_pushnumber(L, now > born ? now - born : 0);
 	lua_pushnumber(L, g->ticks * gr_cpu_tick);
 	lua_pushnumber(L, g->switches);
-	push_number_or_nil(L, is_parked(g), (double)(gr_stack_top(&g->stack) - (char *)g->sp));
+	push_number_or_nil(L, gr_thread_look(g) != NULL, (double)(gr_stack_top(&g->stack) - (char *)g->sp));
 	lua_pushboolean(L, g->daemon);
 	lua_pushboolean(L, g->attention & GR_ATTN_CANCEL);
 	return 12;
+}
+
+/* ---- Where it stands in Lua ---- */
+
+/* Functions of the library stand between a script and its waits. */
+static bool is_ours(const char *source)
+{
+	return strncmp(source, "=grun/", 6) == 0 || (source[0] == '@' && strstr(source, "lualib/grun/"));
+}
+
+/* Pushes the first local variable, or argument, of a function of thread `from`. */
+static void push_first_local(lua_State *L, lua_State *from, const lua_Debug *ar)
+{
+	if (lua_getlocal(from, ar, 1) && from != L)
+		lua_xmove(from, L, 1);
+}
+
+/* Pushes up to LOCALS first arguments of the functions that the script called in `at`, innermost first, then "file:line" of
+ * where it stands itself, or nil. */
+static void push_place(lua_State *L, lua_State *at)
+{
+	bool inside = true;
+	int last = lua_gettop(L) + LOCALS;
+	lua_Debug ar;
+
+	for (int level = 0; level < LEVELS && lua_getstack(at, level, &ar) && lua_getinfo(at, "Sl", &ar); level++) {
+		bool ours = ar.what[0] == 'C' || is_ours(ar.source);
+
+		if (!ours && ar.currentline > 0) {
+			lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
+			return;
+		}
+		inside = inside && ours;
+		if (inside && lua_gettop(L) < last)
+			push_first_local(L, at, &ar);
+	}
+	lua_pushnil(L);
+}
+
+static void push_site(lua_State *L, const struct gr_green *g)
+{
+	int line, top = lua_gettop(gr_lua.hub);
+	const char *source = gr_thread_site(g, &line);
+
+	lua_settop(gr_lua.hub, top);
+	if (source)
+		lua_pushfstring(L, "%s:%d", source, line);
+	else
+		lua_pushnil(L);
+}
+
+/* place(green) -> at, spawned_at, object…: where it stands in the script and where it was spawned, both "file:line" or nil;
+ * then up to LOCALS values, among them what a parked thread waits for, innermost first. */
+static int l_inspect_place(lua_State *L)
+{
+	const struct gr_green *g = check_green(L);
+	lua_State *at = g == gr_current ? L : gr_thread_look(g);
+
+	lua_settop(L, 1);
+	luaL_checkstack(L, LOCALS + 4, NULL);
+	push_site(L, g);
+	if (at && (at == L || lua_checkstack(at, 1)))
+		push_place(L, at);
+	else
+		lua_pushnil(L);
+	lua_replace(L, 1);
+	return lua_gettop(L);
 }
 
 /* memory(green) -> bytes of its C stack that are in memory */
@@ -117,7 +180,7 @@ static int l_inspect_backtrace(lua_State *L)
 	const struct gr_green *g = check_green(L);
 	struct frames frames __attribute__((cleanup(free_frames))) = {0};
 
-	if (is_parked(g))
+	if (gr_thread_look(g))
 		gr_traceback(g, MAX_FRAMES, add_frame, &frames);
 	lua_createtable(L, frames.n, 0);
 	for (int i = 0; i < frames.n; i++) {
@@ -314,6 +377,7 @@ static int l_inspect_process(lua_State *L)
 
 static const luaL_Reg functions[] = {
 	{"facts", l_inspect_facts},
+	{"place", l_inspect_place},
 	{"memory", l_inspect_memory},
 	{"backtrace", l_inspect_backtrace},
 	{"library_waits", l_inspect_library_waits},

@@ -74,12 +74,12 @@ local function pieces(next_line)
 end
 
 -- Rows of all threads but this command's: row, depth, thread. Threads that end meanwhile are left
--- out.
-local function rows(memory)
+-- out. `row`: a table that is used for all of them, or nil.
+local function rows(memory, reused)
   local each = inspect.each(core.current())
   return function()
     for t, depth in each do
-      local row = inspect.row(t, memory)
+      local row = inspect.row(t, memory, reused)
       if row then
         row.memory = facts.memory(t[1])
         return row, depth, t
@@ -163,7 +163,7 @@ local function header()
 end
 
 control.command("ps", function(args)
-  local next_row = rows(waiting.memory())
+  local next_row = rows(waiting.memory(), {})
   if args.format == "json" then
     return pieces(json_lines(next_row, members))
   end
@@ -213,7 +213,7 @@ control.command("trace", function(args)
     end
     next_row = only(t, memory)
   else
-    next_row = rows(memory)
+    next_row = rows(memory, {})
   end
   if args.format == "json" then
     return pieces(json_lines(next_row, with_frames))
