@@ -6,7 +6,7 @@ local core = require("grun.core")
 local native = require("grun.core.inspect")
 local waiting = require("grun.waiting")
 
-local SLICE = 0.004 -- seconds of looking before others run
+local SLICE, PAUSE = 0.004, 1e-5 -- seconds of looking before others run, and of leaving them to it
 local INDENT_MAX = 20 -- levels of the tree that are shown as such
 
 local M = {}
@@ -102,12 +102,13 @@ end
 
 -- ---- All of them ----
 
--- Lets others run when this slice is over, unless this is the hub, where nobody can wait.
+-- Lets others run when this slice is over, unless this is the hub, where nobody can wait. Not by a
+-- yield, of which the hub may take many before it looks for events.
 local function breather()
   local start = core.now()
   return function()
     if core.current() and core.now() - start > SLICE then
-      core.yield()
+      core.sleep(PAUSE)
       start = core.now()
     end
   end
