@@ -174,6 +174,11 @@ end
 --- Ends that and removes the socket.
 M.stop = native.close
 
+--- How many clients are being served, each by a thread.
+function M.clients()
+  return clients
+end
+
 --- The descriptor of the listening socket, or nil.
 M.fd = native.fd
 

@@ -212,12 +212,11 @@ end
 ---@param format? "prometheus"
 ---@return grun.stats|string
 function M.stats(format)
-  if format == nil then
-    return collect()
-  elseif format == "prometheus" then
-    return prometheus(collect())
+  if format ~= nil and format ~= "prometheus" then
+    error("stats: \"prometheus\" or nothing expected, got " .. tostring(format), 2)
   end
-  return error("stats: \"prometheus\" or nothing expected, got " .. tostring(format), 2)
+  local stats = collect()
+  return format and prometheus(stats) or stats
 end
 
 return M

@@ -34,7 +34,7 @@ local function process()
     cpu = found.cpu_user + found.cpu_system,
     resident = found.resident,
     fds = found.fds,
-    threads = found.threads.total,
+    threads = found.threads.total - control.clients(),
     switches = found.switches,
     servers = servers(),
   }
