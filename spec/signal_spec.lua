@@ -274,7 +274,7 @@ describe("SIGQUIT", function()
         "thread #1 \"SCRIPT\" waiting on conn%.read %(SCRIPT:14%), 0%.%d+ s left\n",
       "\n    SCRIPT:14: in main chunk\n",
       "\n  thread #2 \"parent\" waiting on thread%.join %(SCRIPT:4%)\n" ..
-        "      thread #4 \"child\"; age .-; spawned at SCRIPT:1\n      %[C%]",
+        "      thread #4 \"child\"; age .-; spawned at SCRIPT:7\n      %[C%]",
       "\n      SCRIPT:4: in function <SCRIPT:1>\n",
       "\n    thread #4 \"child\" waiting on sleep %(SCRIPT:2%), 49%.%d+ s left\n",
       "\n  thread #3 waiting on event%.wait %(SCRIPT:8%)\n",
