@@ -186,8 +186,8 @@ local function family(list, without, breathe)
   return roots, children
 end
 
---- Iterates over all threads but `without` in the order of their tree: thread and depth. Lets others
---- run now and then, so threads may end meanwhile.
+--- Iterates over all threads but `without` in the order of their tree: thread and depth. Lets
+--- others run now and then, so threads may end meanwhile.
 ---@param without? grun.thread
 ---@return fun(): grun.thread?, integer?
 function M.each(without)

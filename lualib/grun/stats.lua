@@ -196,8 +196,8 @@ end
 ---@field lua_memory integer bytes of the Lua heap
 ---@field fds integer open descriptors
 ---@field threads { new: integer, ready: integer, running: integer, waiting: integer,
---- total: integer, daemons: integer, spawned: integer } threads by state; those that do not keep the
---- process alive; all so far
+--- total: integer, daemons: integer, spawned: integer } threads by state; those that do not keep
+--- the process alive; all so far
 ---@field stacks { used: integer, free: integer, size: integer, hibernated?: integer } C stacks:
 --- free ones are kept for threads to come; size is bytes of address space of one
 ---@field loop { switches: integer, turns: integer, busy: number, latency: number, longest: number }

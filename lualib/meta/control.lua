@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- For editors: what runtime/bind/lib_control.c, lib_inspect.c and lib_terminal.c define for grun's own
--- modules control, inspect, stats and tool. Never loaded.
+-- For editors: what runtime/bind/lib_control.c, lib_inspect.c and lib_terminal.c define for grun's
+-- own modules control, inspect, stats and tool. Never loaded.
 
 ---@meta grun.core.control
 -- luacheck: no unused
@@ -49,8 +49,9 @@ function control.kill(pid, signal) end
 
 local inspect = {}
 
---- The facts of a thread that has not ended: id, parent's id, state, what it waits for, seconds left
---- of that, name, age, processor time, switches, bytes of C stack in use, is a daemon, is cancelled.
+--- The facts of a thread that has not ended: id, parent's id, state, what it waits for, seconds
+--- left of that, name, age, processor time, switches, bytes of C stack in use, is a daemon, is
+--- cancelled.
 ---@param green grun.green
 ---@return integer, integer, string, string?, number?, string?, number, number, integer, integer?,
 --- boolean, boolean

@@ -220,16 +220,11 @@ static int l_control_kill(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-	{"listen", l_control_listen},
-	{"close", l_control_close},
-	{"later", l_control_later},
-	{"take", l_control_take},
-	{"fd", l_control_fd},
-	{"directory", l_control_directory},
-	{"pid", l_control_pid},
-	{"uid", l_control_uid},
-	{"kill", l_control_kill},
-	{NULL, NULL},
+	{"listen", l_control_listen}, {"close", l_control_close},
+	{"later", l_control_later},   {"take", l_control_take},
+	{"fd", l_control_fd},         {"directory", l_control_directory},
+	{"pid", l_control_pid},       {"uid", l_control_uid},
+	{"kill", l_control_kill},     {NULL, NULL},
 };
 
 int luaopen_grun_core_control(lua_State *L)

@@ -272,8 +272,11 @@ static int l_inspect_descriptor(lua_State *L)
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0) {
 		const char *here = bare(fd, gr_sock_name, a, &local), *there = bare(fd, gr_sock_peer, b, &local);
 
-		lua_pushfstring(L, "%s %s%s%s (fd %d)", local ? "unix" : type == SOCK_STREAM ? "tcp" : "udp", here,
-				*there ? " -> " : "", there, fd);
+		lua_pushfstring(L, "%s %s%s%s (fd %d)",
+				local                 ? "unix"
+				: type == SOCK_STREAM ? "tcp"
+						      : "udp",
+				here, *there ? " -> " : "", there, fd);
 		return 1;
 	}
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);

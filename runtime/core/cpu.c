@@ -43,8 +43,8 @@ int gr_cpu_start(void)
 	event.sigev_signo = gr_cpu_signal();
 	event._sigev_un._tid = gettid();
 	sigemptyset(&action.sa_mask);
-	if (sigaction(gr_cpu_signal(), &action, NULL) < 0 || timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) < 0 ||
-	    timer_settime(timer, 0, &every, NULL) < 0)
+	if (sigaction(gr_cpu_signal(), &action, NULL) < 0 ||
+	    timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) < 0 || timer_settime(timer, 0, &every, NULL) < 0)
 		return -errno;
 	owner = getpid();
 	return 0;

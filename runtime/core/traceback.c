@@ -25,7 +25,7 @@ struct walk {
 	/* This program's file; NULL if it cannot be read. */
 	const char *image;
 	size_t size;
-	const ElfW(Sym) *symbols;
+	const ElfW(Sym) * symbols;
 	size_t nsymbols;
 	const char *names;
 };
@@ -65,7 +65,7 @@ static void map_program(struct walk *w)
 }
 
 /* The function of this program at that offset from where it is loaded. */
-static const ElfW(Sym) *find_symbol(const struct walk *w, uintptr_t at)
+static const ElfW(Sym) * find_symbol(const struct walk *w, uintptr_t at)
 {
 	for (size_t i = 0; i < w->nsymbols; i++) {
 		const ElfW(Sym) *s = &w->symbols[i];
@@ -81,7 +81,7 @@ static void describe(const struct walk *w, uintptr_t at, char *text)
 	static const char here;
 	Dl_info info, own;
 	const char *object, *name;
-	const ElfW(Sym) *s;
+	const ElfW(Sym) * s;
 
 	if (dladdr((void *)at, &info) == 0) {
 		snprintf(text, MAX_TEXT, "? %#zx", (size_t)at);

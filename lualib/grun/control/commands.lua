@@ -119,9 +119,11 @@ local function quoted(name, value)
   return value and (",\"%s\":%s"):format(name, json.quote(value)) or ""
 end
 
+local ROW = [["id":%d,"parent":%d,"state":"%s","age":%.3f,"cpu":%.4f,"switches":%d]] ..
+  ("%s"):rep(10)
+
 local function members(row)
-  return ("\"id\":%d,\"parent\":%d,\"state\":\"%s\",\"age\":%.3f,\"cpu\":%.4f,\"switches\":%d%s%s%s%s%s%s%s%s%s%s")
-    :format(row.id, row.parent, row.state, row.age, row.cpu, row.switches,
+  return ROW:format(row.id, row.parent, row.state, row.age, row.cpu, row.switches,
       quoted("what", row.what), quoted("object", row.object), quoted("name", row.name),
       quoted("at", row.at), quoted("spawned_at", row.spawned_at),
       row.left and (",\"left\":%.3f"):format(row.left) or "",
@@ -205,7 +207,8 @@ local function with_frames(row, t)
 end
 
 control.command("trace", function(args)
-  local memory, next_row = waiting.memory(), nil
+  local memory = waiting.memory()
+  local next_row
   if args.thread then
     local t = find(args.thread)
     if not t then

@@ -20,7 +20,7 @@ function M.parse(name, config, help, options)
   native.close()
   local i = config.first
   while words[i] do
-    local word, value = words[i], nil
+    local word = words[i]
     local option, attached = word:match("^(%-%-[%w-]+)=(.*)$")
     option = option or word
     local kind = options[option]
@@ -35,7 +35,7 @@ function M.parse(name, config, help, options)
       given[option] = true
     else
       i = attached and i or i + 1
-      value = attached or words[i]
+      local value = attached or words[i]
       given[option] = kind == "number" and tonumber(value) or kind == "text" and value or nil
       if given[option] == nil then
         M.fail(name, ("%s: %s expected"):format(option, kind), 2)
@@ -64,7 +64,7 @@ local function read(path)
   return text
 end
 
---- What /proc says of a process: { ppid, state, command, cpu, wchan, threads }; nil if there is none.
+--- What /proc says of a process: { ppid, state, command, cpu, wchan }; nil if there is none.
 function M.from_outside(pid)
   local stat = read(("/proc/%d/stat"):format(pid))
   if not stat then
