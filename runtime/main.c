@@ -7,8 +7,10 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "bind/lib_control.h"
 #include "bind/lib_thread.h"
 #include "bind/state.h"
 #include "core/error.h"
@@ -139,6 +141,13 @@ static int spawn_script(void)
 	return rc;
 }
 
+static bool wants_control(const struct gr_options *o)
+{
+	const char *word = getenv("GRUN_CONTROL");
+
+	return o->control && !(word && strcmp(word, "off") == 0);
+}
+
 static int run(struct gr_options *o)
 {
 	lua_State *L = gr_state_new(o->environment);
@@ -155,7 +164,10 @@ static int run(struct gr_options *o)
 		gr_log(GR_LOG_ERROR, "cannot start the first thread: out of memory");
 		return EXIT_FAILURE;
 	}
+	if (wants_control(o))
+		gr_control_start_later();
 	ended = gr_hub_run();
+	gr_control_remove();
 	if (ended == GR_HUB_DEADLOCK)
 		gr_lua.exit_status = EXIT_DEADLOCK;
 	/* As lua(1): os.exit leaves the state open unless told to close it. */

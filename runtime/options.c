@@ -15,6 +15,7 @@
 static const char usage[] =
 	"usage: grun [options] script.lua [more.lua ...] [--] [args...]\n"
 	"       grun [options] serve ... app.lua     an application over HTTP; see grun serve --help\n"
+	"       grun ps|top|trace|stop|reload|kill ...   look at a running process; see grun ps --help and so on\n"
 	"Each script runs in a green thread of its own; without a script: standard input, or a prompt on a terminal.\n"
 	"  -e stat            run the string 'stat'\n"
 	"  -l name            require library 'name'\n"
@@ -26,6 +27,7 @@ static const char usage[] =
 	"  --                 stop handling options\n"
 	"  --check            only compile the scripts\n"
 	"  --no-coop          leave libc's blocking calls alone\n"
+	"  --no-control       no control socket for grun ps, top and others\n"
 	"  --stack-size KIB   C stack of a thread, in KiB of address space (default 256)\n"
 	"  --seed N           pick ready threads in a pseudo-random order\n"
 	"  --log LEVEL        none, error, warn (default), info or debug\n"
@@ -102,6 +104,13 @@ static int apply_no_coop(struct gr_options *o, const struct gr_setting *s)
 	return 0;
 }
 
+static int apply_no_control(struct gr_options *o, const struct gr_setting *s)
+{
+	(void)s;
+	o->control = false;
+	return 0;
+}
+
 static int apply_no_environment(struct gr_options *o, const struct gr_setting *s)
 {
 	(void)s;
@@ -149,6 +158,7 @@ static const struct option options[] = {
 	{"help", .apply = apply_help},
 	{"check", .apply = apply_check},
 	{"no-coop", .apply = apply_no_coop},
+	{"no-control", .apply = apply_no_control},
 	{"quiet", 'q', .apply = apply_quiet},
 	{"stack-size", .takes = NUMBER, .low = 64, .high = 1 << 20, .apply = apply_stack_size},
 	{"seed", .takes = NUMBER, .low = 1, .high = 9007199254740991.0, .apply = apply_seed},
@@ -239,7 +249,7 @@ int gr_options_parse(struct gr_options *o, int argc, char **argv)
 {
 	int i = 1;
 
-	*o = (struct gr_options){.argc = argc, .argv = argv, .environment = true, .coop = true};
+	*o = (struct gr_options){.argc = argc, .argv = argv, .environment = true, .coop = true, .control = true};
 	o->settings = calloc((size_t)argc + 1, sizeof(*o->settings));
 	if (o->settings == NULL) {
 		fputs("grun: out of memory\n", stderr);

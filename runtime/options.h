@@ -24,6 +24,7 @@ struct gr_options {
 	bool environment;            /* false after -E */
 	bool has_action;             /* -e, -l or -j came */
 	bool coop;                   /* libc's blocking calls let other threads run */
+	bool control;                /* listens on a control socket */
 	double seed;                 /* of the ready order; 0: none */
 	struct gr_setting *settings; /* what lualib/grun/main.lua acts on */
 	int nsettings;

@@ -11,11 +11,12 @@ local M = { grun = os.getenv("GRUN") or arg and arg[-1] or "./grun" }
 
 -- ---- What is there ----
 
--- Number of a descriptor -> what it is open on.
+-- Number of a descriptor -> what it is open on. The control socket comes when it likes.
 local function descriptors()
-  local open = {}
+  local open, control = {}, require("grun.control").fd()
   for fd in lfs.dir("/proc/self/fd") do
-    local target = tonumber(fd) and lfs.symlinkattributes("/proc/self/fd/" .. fd, "target")
+    local target = tonumber(fd) and tonumber(fd) ~= control and
+      lfs.symlinkattributes("/proc/self/fd/" .. fd, "target")
     if target and not target:find("^/proc/%d+/fd$") then
       open[tonumber(fd)] = target
     end

@@ -274,6 +274,16 @@ describe("lualib/meta/websocket.lua", function()
   end)
 end)
 
+describe("lualib/meta/control.lua", function()
+  it("declares every function of grun.core.control, inspect and terminal, and no other", function()
+    for _, name in ipairs({ "control", "inspect", "terminal" }) do
+      local declared = declarations(read("lualib/meta/control.lua"), name .. ".")
+      assert.same(names(functions(require("grun.core." .. name))), names(declared))
+      check_documentation(declared)
+    end
+  end)
+end)
+
 describe("lualib/meta", function()
   it("holds files that compile and that editors know as declarations", function()
     local lfs = require("lfs")

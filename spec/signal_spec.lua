@@ -273,11 +273,12 @@ describe("SIGQUIT", function()
       "^grun: SIGQUIT: all threads\n" ..
         "thread #1 \"SCRIPT\" waiting on conn%.read %(SCRIPT:14%), 0%.%d+ s left\n",
       "\n    SCRIPT:14: in main chunk\n",
-      "\n  thread #2 \"parent\" waiting on thread%.join %(SCRIPT:4%)\n      %[C%]",
+      "\n  thread #2 \"parent\" waiting on thread%.join %(SCRIPT:4%)\n" ..
+        "      thread #4 \"child\"; age .-; spawned at SCRIPT:7\n      %[C%]",
       "\n      SCRIPT:4: in function <SCRIPT:1>\n",
       "\n    thread #4 \"child\" waiting on sleep %(SCRIPT:2%), 49%.%d+ s left\n",
       "\n  thread #3 waiting on event%.wait %(SCRIPT:8%)\n",
-      "\n  thread #5 new %(spawned at SCRIPT:13%), 59%.%d+ s left\n$",
+      "\n  thread #5 new %(spawned at SCRIPT:13%), 59%.%d+ s left\n      age [^\n]+\n$",
     }) do
       assert.matches(pattern, report)
     end

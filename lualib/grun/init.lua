@@ -65,6 +65,7 @@ local later = {
   offload_threads = "grun.offload",
   tls = "grun.tls",
   coop = "grun.coop",
+  stats = "grun.stats",
 }
 
 package.loaded["grun"] = setmetatable(grun, {
@@ -86,6 +87,10 @@ end
 
 core.hooks.deadlock = function()
   return require("grun.inspect").deadlock()
+end
+
+core.hooks.control = function(what)
+  return require("grun.control").hook(what)
 end
 
 return grun

@@ -207,6 +207,12 @@ end
 -- from config.words[config.first] on.
 local commands = {
   serve = "grun.serve",
+  ps = "grun.tool.ps",
+  top = "grun.tool.top",
+  trace = "grun.tool.trace",
+  stop = "grun.tool.act",
+  reload = "grun.tool.act",
+  kill = "grun.tool.act",
 }
 
 return function(config)

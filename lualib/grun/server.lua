@@ -35,6 +35,8 @@ local function changed(self)
 end
 
 local function finished(self, conn)
+  local received, sent = conn:_bytes()
+  self._received, self._sent = self._received + received, self._sent + sent
   conn:close()
   self._threads[conn] = nil
   self._active = self._active - 1
@@ -198,12 +200,26 @@ function Server:address()
   return self._http and self._http:address(address) or address
 end
 
---- Connections accepted so far, connections open now, handlers that failed, and of TLS servers
---- also handshakes that failed.
----@return { accepted: integer, active: integer, errors: integer, handshake_errors: integer? }
+-- What clients sent and got, open connections included.
+local function bytes(self)
+  local received, sent = self._received, self._sent
+  for conn in pairs(self._threads) do
+    local more_received, more_sent = conn:_bytes()
+    received, sent = received + more_received, sent + more_sent
+  end
+  return received, sent
+end
+
+--- Connections accepted so far, connections open now, handlers that failed, bytes from and to
+--- clients, and of TLS servers also handshakes that failed.
+---@return { accepted: integer, active: integer, errors: integer, received: integer, sent: integer,
+--- handshake_errors: integer? }
 function Server:stats()
   self:_sweep()
+  local received, sent = bytes(self)
   return {
+    received = received,
+    sent = sent,
     accepted = self._accepted,
     active = self._active,
     errors = self._errors,
@@ -290,6 +306,8 @@ local function new_server(listener, handler, opts, tls)
     _active = 0,
     _accepted = 0,
     _errors = 0,
+    _received = 0, -- bytes of connections that have ended
+    _sent = 0,
     _waiting = {}, -- threads in wait() and stop()
     _nwaiting = 0,
   }, Server)

@@ -295,6 +295,7 @@ grun.signal_wait = require("grun.signal").signal_wait
 grun.watch = require("grun.watch").watch
 grun.tls = require("grun.tls").tls
 grun.coop = require("grun.coop")
+grun.stats = require("grun.stats").stats
 
 -- ---- grun.core: for grun's own modules. A green is a handle's first slot. ----
 
@@ -304,7 +305,7 @@ grun.coop = require("grun.coop")
 ---@field thread table the metatable of thread handles
 ---@field traceback fun(err: any): any message handler that keeps the traceback in the thread
 ---@field hooks table<string, function> called from C: tell(thread), failed(thread), deadlock(),
---- signal(name), arrived(number as text)
+--- signal(name), arrived(number as text), control("start" or "client")
 local core = {}
 
 core.spawn = grun.spawn

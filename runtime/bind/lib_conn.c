@@ -139,6 +139,16 @@ static int l_conn_stats(lua_State *L)
 	return 1;
 }
 
+/* _bytes() -> received, sent: as in stats(), without a table */
+static int l_conn_bytes(lua_State *L)
+{
+	const struct gr_stream *s = gr_conn_check(L);
+
+	lua_pushnumber(L, (double)s->received);
+	lua_pushnumber(L, (double)s->sent);
+	return 2;
+}
+
 static int l_conn_peercred(lua_State *L)
 {
 	const struct gr_stream *s = gr_conn_check(L);
@@ -339,6 +349,7 @@ static const luaL_Reg methods[] = {
 	{"peercred", l_conn_peercred},
 	{"send_fd", l_conn_send_fd},
 	{"recv_fd", l_conn_recv_fd},
+	{"_bytes", l_conn_bytes},
 	{"_poll", l_conn_poll},
 	{"_subscribe", l_conn_subscribe},
 	{"_unsubscribe", l_conn_unsubscribe},

@@ -725,16 +725,22 @@ static int l_thread_info(lua_State *L)
 	return 1;
 }
 
+lua_State *gr_thread_look(struct gr_green *g)
+{
+	if (!gr_green_stands(g))
+		return NULL;
+	gr_hibernate_wake(g);
+	return g->wait_user;
+}
+
 /* stack(green) -> the lua_State to look at for tracebacks of a parked thread, or nothing */
 static int l_thread_stack(lua_State *L)
 {
 	struct gr_green *g = check_green(L, 1);
-	lua_State *at;
+	lua_State *at = g ? gr_thread_look(g) : NULL;
 
-	if (g == NULL || g == gr_current || g->state == GR_NEW || (g->state == GR_READY && g->switches == 0))
+	if (at == NULL)
 		return 0;
-	gr_hibernate_wake(g);
-	at = g->wait_user;
 	lua_pushthread(at);
 	if (at != L)
 		lua_xmove(at, L, 1);

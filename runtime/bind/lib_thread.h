@@ -32,6 +32,10 @@ void gr_thread_push_base(lua_State *L);
 /* True if L is the lua_State that some thread began with, ended ones kept for reuse included. */
 bool gr_thread_owns(lua_State *L);
 
+/* The lua_State to look at for where a thread stands, or NULL for the running one and one that has not begun. Every look at a
+ * parked thread's stacks, Lua's or C's, begins with this call. */
+lua_State *gr_thread_look(struct gr_green *g);
+
 /* Where the thread was spawned, for gr_hub.spawn_site. */
 const char *gr_thread_site(const struct gr_green *g, int *line);
 

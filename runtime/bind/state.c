@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bind/lib_control.h"
 #include "bind/lib_coop.h"
 #include "bind/lib_dgram.h"
 #include "bind/lib_dns.h"
@@ -21,6 +22,7 @@
 #include "bind/lib_httpd.h"
 #include "bind/lib_httpfile.h"
 #include "bind/lib_httptext.h"
+#include "bind/lib_inspect.h"
 #include "bind/lib_io.h"
 #include "bind/lib_multipart.h"
 #include "bind/lib_net.h"
@@ -28,6 +30,7 @@
 #include "bind/lib_process.h"
 #include "bind/lib_require.h"
 #include "bind/lib_signal.h"
+#include "bind/lib_terminal.h"
 #include "bind/lib_thread.h"
 #include "bind/lib_tls.h"
 #include "bind/lib_watch.h"
@@ -351,6 +354,12 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.edit");
 	lua_pushcfunction(L, luaopen_grun_core_coop);
 	set_module(L, "grun.core.coop");
+	lua_pushcfunction(L, luaopen_grun_core_inspect);
+	set_module(L, "grun.core.inspect");
+	lua_pushcfunction(L, luaopen_grun_core_terminal);
+	set_module(L, "grun.core.terminal");
+	lua_pushcfunction(L, luaopen_grun_core_control);
+	set_module(L, "grun.core.control");
 	for (int i = 0; repaired[i]; i++) {
 		lua_pushcfunction(L, l_load_repaired);
 		lua_setfield(L, -2, repaired[i]);

@@ -171,6 +171,11 @@ bool gr_have_ready(void)
 	return runq.head != NULL;
 }
 
+double gr_turn_start(void)
+{
+	return runq.turn_start;
+}
+
 void gr_green_seed(uint64_t seed)
 {
 	runq.seed = seed;
@@ -440,6 +445,8 @@ struct gr_green *gr_green_take(void (*run)(struct gr_green *))
 	g->what = NULL;
 	g->wait_token = NULL;
 	g->switches = 0;
+	g->ticks = 0;
+	g->born = runq.batch_start;
 	g->until = INFINITY;
 	g->id = all.next_id++;
 	g->parent = gr_current->id;
@@ -521,6 +528,11 @@ uint32_t gr_green_limit(void)
 	return all.used;
 }
 
+bool gr_green_stands(const struct gr_green *g)
+{
+	return g != gr_current && (g->state == GR_WAITING || (g->state == GR_READY && g->switches > 0));
+}
+
 uint32_t gr_green_live(void)
 {
 	return all.live;
@@ -533,6 +545,11 @@ void gr_green_forked(void)
 			at(i)->state = GR_FREE;
 	runq.head = runq.idle = NULL;
 	all.live = gr_on_green();
+}
+
+uint64_t gr_green_spawned(void)
+{
+	return all.next_id - 1;
 }
 
 void gr_green_set_max(uint32_t max)

@@ -47,6 +47,8 @@ struct gr_green {
 	void (*run)(struct gr_green *self); /* the body */
 	const void *wait_token; /* the binding's: what exactly it waits with, or NULL */
 	const char *what;      /* what it waits for, a static text such as "sleep"; NULL before the first wait */
+	volatile uint32_t ticks; /* processor time, see cpu.h; the signal handler counts */
+	double born;           /* when it was spawned, at most a turn of the hub too early */
 	double deadline;       /* of the innermost scope, monotonic seconds; valid with GR_ATTN_DEADLINE */
 	double until;          /* end of the present wait, or INFINITY */
 	int expiry;            /* GR_TIMEOUT or GR_DEADLINE: what `until` means */
@@ -126,12 +128,17 @@ void gr_set_deadline(struct gr_green *g, double deadline);
 struct gr_green *gr_green_at(uint32_t index);
 uint32_t gr_green_limit(void);
 
+/* True if the thread has begun and does not run now: its stack can be looked at. */
+bool gr_green_stands(const struct gr_green *g);
+
 /* Threads with work, daemons not counted. */
 uint32_t gr_green_live(void);
 
 /* For the hub. Runs ready threads until none is left or the turn's time is up; returns whether some are left. */
 bool gr_run_ready(void);
 bool gr_have_ready(void);
+/* When gr_run_ready was called last. */
+double gr_turn_start(void);
 /* Makes threads parked in gr_idle ready; returns whether there were any. */
 bool gr_wake_idle(void);
 bool gr_have_idle(void);
@@ -152,6 +159,9 @@ void gr_green_seed(uint64_t seed);
 
 /* In a forked child: every thread but the current one is dead, whatever wakes it. */
 void gr_green_forked(void);
+
+/* Threads spawned so far. */
+uint64_t gr_green_spawned(void);
 
 /* At most so many threads at once (default 4,000,000); the next gr_green_take fails with EAGAIN. */
 void gr_green_set_max(uint32_t max);

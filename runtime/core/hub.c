@@ -22,7 +22,8 @@ struct gr_hub gr_hub;
 
 static struct {
 	bool stop;
-	ev_timer reap;
+	ev_timer reap, later;
+	void (*at_later)(void);
 	struct sigaction old_segv, old_bus;
 } hub;
 
@@ -134,6 +135,7 @@ int gr_hub_init(void)
 	gr_hub.loop = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK | EVBACKEND_EPOLL);
 	if (gr_hub.loop == NULL)
 		return errno ? -errno : -ENOSYS;
+	gr_hub.started = gr_now();
 	ev_timer_init(&hub.reap, reap, REAP_AFTER, REAP_AFTER);
 	gr_hub.pipe_ignored = signal(SIGPIPE, on_pipe) == SIG_IGN;
 	return install_fault_handler();
@@ -148,10 +150,21 @@ static void before_poll(void)
 		f();
 }
 
+static void end_turn(void)
+{
+	double seconds = gr_now() - gr_turn_start();
+
+	gr_hub.turns++;
+	gr_hub.turn_seconds += seconds;
+	if (seconds > gr_hub.turn_longest)
+		gr_hub.turn_longest = seconds;
+}
+
 static void poll_events(void)
 {
 	bool wait;
 
+	end_turn();
 	before_poll();
 	wait = !gr_have_ready() && !gr_have_idle();
 	watch_free_stacks();
@@ -175,6 +188,26 @@ enum gr_hub_end gr_hub_run(void)
 			return GR_HUB_DEADLOCK;
 		poll_events();
 	}
+}
+
+static void run_later(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)timer;
+	(void)revents;
+	ev_ref(loop);
+	hub.at_later();
+}
+
+void gr_hub_later(double seconds, void (*fn)(void))
+{
+	if (ev_is_active(&hub.later)) {
+		ev_ref(gr_hub.loop);
+		ev_timer_stop(gr_hub.loop, &hub.later);
+	}
+	hub.at_later = fn;
+	ev_timer_init(&hub.later, run_later, seconds, 0);
+	ev_timer_start(gr_hub.loop, &hub.later);
+	ev_unref(gr_hub.loop);
 }
 
 void gr_hub_stop(void)

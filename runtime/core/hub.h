@@ -15,6 +15,10 @@ struct gr_hub {
 	/* Things that may still wake a thread: waits with an end or on a descriptor, and what bindings add (servers,
 	 * signal handlers). Nothing ready and no source left means deadlock. */
 	uint32_t sources;
+	/* Turns that ended in a poll; how long they took together and the longest one, while others and events waited. */
+	uint64_t turns;
+	double turn_seconds, turn_longest;
+	double started;    /* when the hub was made, as gr_now() counts */
 	bool pipe_ignored; /* SIGPIPE was ignored when the process was started */
 	/* Called in the hub when threads are parked and nothing can wake them. Returns true if it changed that. */
 	bool (*on_deadlock)(void);
@@ -53,6 +57,10 @@ void gr_hub_stop(void);
 
 /* Frees the loop and every stack; no thread may run afterwards. */
 void gr_hub_free(void);
+
+/* Calls fn in the hub in so many seconds, unless threads end before; a second call takes the place of the first. It keeps
+ * nothing alive and is no source. */
+void gr_hub_later(double seconds, void (*fn)(void));
 
 /* Monotonic seconds, read now (not the loop's cached time). */
 double gr_now(void);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/cpu.h"
 #include "core/hub.h"
 
 static struct {
@@ -90,7 +91,7 @@ static bool is_ours(int number)
 	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
 		if (taken[i] == number)
 			return true;
-	return false;
+	return number == gr_cpu_signal();
 }
 
 int gr_signal_override(int number, void (*callback)(int))

@@ -11,4 +11,8 @@ void gr_switch(void **save, void *load);
  * calls entry(), which must never return. The frame ends the unwind chain. */
 void *gr_switch_prepare(void *top, void (*entry)(void));
 
+/* Calls fn(arg) on the current stack, but so that an unwinder in it goes on with the stack that gr_switch left at `sp`:
+ * that one is only read. fn must return. */
+void gr_switch_look(void *sp, void (*fn)(void *), void *arg);
+
 #endif

@@ -97,4 +97,45 @@ gr_switch_prepare:
 	.cfi_endproc
 	.size gr_switch_prepare, .-gr_switch_prepare
 
+	/* void gr_switch_look(void *sp, void (*fn)(void *), void *arg) */
+	.globl gr_switch_look
+	.type gr_switch_look, %function
+	.p2align 4
+gr_switch_look:
+	.cfi_startproc
+	stp x29, x30, [sp, #-32]!
+	.cfi_def_cfa_offset 32
+	.cfi_offset x29, -32
+	.cfi_offset x30, -24
+	str x19, [sp, #16]
+	.cfi_offset x19, -16
+	mov x19, x0
+	mov x0, x2
+	.cfi_remember_state
+	/* The caller is what gr_switch will return to on that stack, with the registers it saved there. */
+	.cfi_def_cfa x19, 160
+	.cfi_offset x19, -160
+	.cfi_offset x20, -152
+	.cfi_offset x21, -144
+	.cfi_offset x22, -136
+	.cfi_offset x23, -128
+	.cfi_offset x24, -120
+	.cfi_offset x25, -112
+	.cfi_offset x26, -104
+	.cfi_offset x27, -96
+	.cfi_offset x28, -88
+	.cfi_offset x29, -80
+	.cfi_offset x30, -72
+	blr x1
+	.cfi_restore_state
+	ldr x19, [sp, #16]
+	ldp x29, x30, [sp], #32
+	.cfi_def_cfa_offset 0
+	.cfi_restore x19
+	.cfi_restore x29
+	.cfi_restore x30
+	ret
+	.cfi_endproc
+	.size gr_switch_look, .-gr_switch_look
+
 	.section .note.GNU-stack,"",%progbits

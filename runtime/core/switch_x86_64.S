@@ -74,4 +74,34 @@ gr_switch_prepare:
 	.cfi_endproc
 	.size gr_switch_prepare, .-gr_switch_prepare
 
+	/* void gr_switch_look(void *sp, void (*fn)(void *), void *arg) */
+	.globl gr_switch_look
+	.type gr_switch_look, @function
+	.p2align 4
+gr_switch_look:
+	.cfi_startproc
+	pushq %rbx
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset %rbx, 0
+	movq %rdi, %rbx
+	movq %rdx, %rdi
+	.cfi_remember_state
+	/* The caller is what gr_switch will return to on that stack, with the registers it saved there. */
+	.cfi_def_cfa %rbx, 56
+	.cfi_offset %rip, -8
+	.cfi_offset %rbp, -16
+	.cfi_offset %rbx, -24
+	.cfi_offset %r12, -32
+	.cfi_offset %r13, -40
+	.cfi_offset %r14, -48
+	.cfi_offset %r15, -56
+	callq *%rsi
+	.cfi_restore_state
+	popq %rbx
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore %rbx
+	retq
+	.cfi_endproc
+	.size gr_switch_look, .-gr_switch_look
+
 	.section .note.GNU-stack,"",@progbits

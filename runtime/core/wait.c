@@ -201,16 +201,26 @@ void gr_io_init(struct gr_io *io, int fd, int events)
 
 void gr_io_watch(struct gr_io *io, void (*fn)(struct gr_io *io))
 {
-	io->watch = fn;
-	ev_io_start(gr_hub.loop, &io->ev);
+	gr_io_attend(io, fn);
 	gr_hub.sources++;
 }
 
 void gr_io_unwatch(struct gr_io *io)
 {
+	gr_io_unattend(io);
+	gr_hub.sources--;
+}
+
+void gr_io_attend(struct gr_io *io, void (*fn)(struct gr_io *io))
+{
+	io->watch = fn;
+	ev_io_start(gr_hub.loop, &io->ev);
+}
+
+void gr_io_unattend(struct gr_io *io)
+{
 	io->watch = NULL;
 	ev_io_stop(gr_hub.loop, &io->ev);
-	gr_hub.sources--;
 }
 
 int gr_io_subscribe(struct gr_io *io)

@@ -76,6 +76,10 @@ void gr_io_disarm(struct gr_io *io);
 void gr_io_watch(struct gr_io *io, void (*fn)(struct gr_io *io));
 void gr_io_unwatch(struct gr_io *io);
 
+/* The same, but it is not among what may still wake a thread: parked threads can be in a deadlock nevertheless. */
+void gr_io_attend(struct gr_io *io, void (*fn)(struct gr_io *io));
+void gr_io_unattend(struct gr_io *io);
+
 /* Waiting for several things at once: subscribe the current thread to each, gr_wait, then unsubscribe from each. The
  * thread is woken with 0 by any of them; look which are ready with poll(2). Returns 0, GR_BUSY or the end's result. */
 int gr_io_subscribe(struct gr_io *io);

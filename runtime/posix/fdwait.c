@@ -299,3 +299,10 @@ int gr_fdwait(struct gr_fdwait *wait, const struct pollfd *fds, nfds_t n)
 	}
 	return rc;
 }
+
+void gr_fdwait_each(void (*fn)(void *user, const struct gr_green *g, int fd, short events), void *user)
+{
+	for (int fd = 0; fd < registry.room; fd++)
+		for (const struct member *m = registry.heads[fd]; m; m = m->next)
+			fn(user, m->set->green, fd, m->events);
+}

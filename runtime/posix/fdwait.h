@@ -6,6 +6,8 @@
 #include <poll.h>
 #include <stdbool.h>
 
+struct gr_green;
+
 struct gr_fdwait {
 	double until;     /* as in core/wait.h */
 	bool stubborn;    /* neither a cancel nor a deadline ends it */
@@ -20,5 +22,8 @@ int gr_fdwait(struct gr_fdwait *wait, const struct pollfd *fds, nfds_t n);
 
 /* Ends all waits for that descriptor; before it is closed. Cheap when nobody waits. */
 void gr_fdwait_closing(int fd);
+
+/* Calls fn for each descriptor that a thread waits for here, with poll(2)'s events: for reports. */
+void gr_fdwait_each(void (*fn)(void *user, const struct gr_green *g, int fd, short events), void *user);
 
 #endif
