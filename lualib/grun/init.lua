@@ -64,9 +64,11 @@ local later = {
   offload_threads = "grun.offload",
   tls = "grun.tls",
   coop = "grun.coop",
+  backdoor = "grun.backdoor",
 }
 
 package.loaded["grun"] = setmetatable(grun, {
+  __names = { later }, -- for completion
   __index = function(self, key)
     local module = later[key]
     if not module then

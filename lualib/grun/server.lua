@@ -352,6 +352,7 @@ function M.server(address, handler, opts)
     error(t, 0)
   end
   t.name = "server " .. self:address()
+  self._acceptor = t
   service.add(self)
   return self
 end
