@@ -207,6 +207,7 @@ end
 -- from config.words[config.first] on.
 local commands = {
   serve = "grun.serve",
+  doc = "grun.doc",
 }
 
 return function(config)
