@@ -159,6 +159,13 @@ fuzz-one:
 test-c: tests
 	@GRUN= scripts/test $(TESTS)
 
+# ---- the reference
+.PHONY: doc
+doc: ## write the reference as HTML into build/doc
+	@mkdir -p build/doc
+	@echo "  DOC   build/doc/index.html"
+	$(Q)luajit scripts/reference/generate.lua build/doc/ $(META) $(LUA) $(EXAMPLES)
+
 # ---- install
 .PHONY: install uninstall clean help
 install: all ## put grun into $(DESTDIR)$(PREFIX)/bin

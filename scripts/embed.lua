@@ -22,7 +22,8 @@ local function module_name(path)
   return (path:gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."))
 end
 
--- Bytecode of a file that calls itself `name`, perhaps without lines, or nil after a complaint "path:line: what".
+-- Bytecode of a file that calls itself `name`, perhaps without line numbers; or nil after a
+-- complaint "path:line: what".
 local function compile(path, name, strip)
   local chunk, err = loadstring(read(path), "=" .. name)
   if not chunk then return complain(path .. err:sub(#name + 1)) end

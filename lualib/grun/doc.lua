@@ -219,7 +219,8 @@ local function chapter_lines(lines, topic)
   lines[#lines + 1] = topic.title
   lines[#lines + 1] = ""
   for _, entry in ipairs(reference.entries) do
-    if entry.topic == topic.name and not entry.name:find(":", 1, true) and not is_options(entry) then
+    local own = entry.topic == topic.name and not entry.name:find(":", 1, true)
+    if own and not is_options(entry) then
       summary_line(lines, entry)
     end
   end
@@ -238,7 +239,7 @@ local function all_chapters(lines)
     wrap(lines, table.concat(names, " "), ("%-12s"):format(topic.name), 12)
   end
   lines[#lines + 1] = ""
-  lines[#lines + 1] = "grun doc NAME tells more of a name or a chapter, grun doc -k WORD finds a word."
+  lines[#lines + 1] = "grun doc NAME tells more of a name or chapter; grun doc -k WORD searches."
 end
 
 -- ---- Finding ----

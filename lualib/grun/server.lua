@@ -286,6 +286,7 @@ local function new_server(listener, handler, opts, tls)
   }, Server)
 end
 
+--- Of datagrams also the options of grun.udp, and on_error gets the peer instead of a connection.
 ---@class grun.server.options
 ---@field max_connections? integer accepting pauses while so many are open; nobody is dropped. Of
 --- datagrams: handlers at once (default 1024); receiving pauses then, and the kernel drops what its
@@ -303,7 +304,6 @@ end
 ---@field nodelay? boolean default true
 ---@field keepalive? boolean
 ---@field fastopen? integer clients that may send data with their SYN and are not accepted yet
---- Of datagrams also the options of grun.udp, and on_error gets the peer instead of a connection.
 
 --- Listens on the address and runs handler(conn) in a thread of its own for each client, from now
 --- on until stop(). The connection is closed when the handler returns or fails. With an address of

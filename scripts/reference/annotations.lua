@@ -225,9 +225,9 @@ local function read_header(text)
 end
 
 --- Reads a text. Returns { module =, header =, requires = list of modules, class_of = var -> class,
---- classes =, functions =, aliases = name -> { module =, name = } }; classes and functions are blocks
---- { text =, params =, fields =, returns =, async = } with class and parents, or name, owner, sep
---- and args.
+--- classes =, functions =, aliases = name -> { module =, name = } }; classes and functions are
+--- blocks { text =, params =, fields =, returns =, async = } with class and parents, or name,
+--- owner, sep and args.
 function M.read(text, module)
   local file = {
     module = text:match("\n%-%-%-@meta ([%w_.]+)") or module, header = read_header(text),
