@@ -167,12 +167,21 @@ doc: ## write the reference as HTML into build/doc
 	$(Q)luajit scripts/reference/generate.lua build/doc/ $(META) $(LUA) $(EXAMPLES)
 
 # ---- install
-.PHONY: install uninstall clean help
-install: all ## put grun into $(DESTDIR)$(PREFIX)/bin
-	install -D -m 755 $(OUT) '$(DESTDIR)$(PREFIX)/bin/grun'
+.PHONY: install uninstall deb clean help
+COMPLETIONS := build/completions
+$(COMPLETIONS)/_grun: scripts/completions.lua lualib/grun/main.lua $(OUT)
+	@mkdir -p $(@D)
+	@echo "  GEN   $(@D)"
+	$(Q)luajit scripts/completions.lua $(@D) ./$(OUT)
 
-uninstall: ## remove it from there
-	rm -f '$(DESTDIR)$(PREFIX)/bin/grun'
+install: all $(COMPLETIONS)/_grun ## put the program, its manual page, completions and examples below $(DESTDIR)$(PREFIX)
+	@scripts/install/install $(OUT) $(COMPLETIONS) '$(DESTDIR)' '$(PREFIX)'
+
+uninstall: ## remove them from there
+	@scripts/install/install --remove '$(DESTDIR)' '$(PREFIX)'
+
+deb: all $(COMPLETIONS)/_grun ## build a Debian package in build/
+	@scripts/install/deb $(OUT) $(COMPLETIONS) build
 
 clean: ## remove everything built
 	rm -rf build grun

@@ -162,7 +162,7 @@ describe("grun doc", function()
   it("keeps to 80 columns", function()
     for _, name in ipairs({ "connect", "fs", "conn", "server", "coop", "http" }) do
       for line in doc(name):gmatch("[^\n]+") do
-        assert.is_true(#line <= 80 or line:find("fun(", 1, true), line)
+        assert.is_truthy(#line <= 80 or line:find("fun(", 1, true), line)
       end
     end
   end)

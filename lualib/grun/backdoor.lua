@@ -346,16 +346,17 @@ end
 -- The directory for sockets of this user's processes; nil and a message if it is not safe.
 local function runtime_dir()
   local fs, dir = require("grun.fs"), os.getenv("XDG_RUNTIME_DIR")
+  local uid = ffi.C.geteuid()
   if dir and dir:sub(1, 1) == "/" then
     dir = dir .. "/grun"
   else
-    dir = "/tmp/grun-" .. ffi.C.geteuid()
+    dir = uid == 0 and "/run/grun" or "/tmp/grun-" .. uid
   end
   fs.mkdir(dir, { mode = "0700" })
   local stat, message, code = fs.lstat(dir)
   if not stat then
     return nil, dir .. ": " .. message, code
-  elseif stat.type ~= "directory" or stat.uid ~= ffi.C.geteuid() or stat.mode % 0x40 ~= 0 then
+  elseif stat.type ~= "directory" or stat.uid ~= uid or stat.mode % 0x40 ~= 0 then
     return nil, dir .. ": not a directory that only this user can enter", "EPERM"
   end
   return dir
@@ -411,7 +412,7 @@ local M = {}
 --- is allowed on the loopback interface only, nobody is. It does not keep the process alive.
 --- Returns nil, message, code when it cannot listen. Parks.
 ---@param address? string default: a unix socket PID.backdoor in $XDG_RUNTIME_DIR/grun, or in
---- /tmp/grun-UID
+--- /tmp/grun-UID (root: /run/grun)
 ---@param opts? grun.backdoor.options
 ---@return grun.server|nil, string?, string?
 ---@async
