@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Writes completions for bash, zsh and fish, made from what the program says of itself.
--- Usage: luajit scripts/completions.lua OUTPUT GRUN     OUTPUT/grun.bash, OUTPUT/_grun, OUTPUT/grun.fish
+-- Usage: luajit scripts/completions.lua OUTPUT GRUN
+-- OUTPUT is a directory: grun.bash, _grun and grun.fish.
 
 local output, grun = arg[1], arg[2]
 
@@ -246,8 +247,8 @@ local function fish_options(list, condition)
   local lines = {}
   for i, option in ipairs(list) do
     local dashes, name = option.name:match("^(%-+)(.*)$")
-    local line = ("complete -c grun -n %s -%s %s"):format(quoted(condition), dashes == "-" and "s" or "l",
-      name)
+    local kind = dashes == "-" and "s" or "l"
+    local line = ("complete -c grun -n %s -%s %s"):format(quoted(condition), kind, name)
     if option.arg then
       local kinds = {
         FILE = " -r -F", DIR = " -x -a '(__fish_complete_directories)'",
