@@ -179,11 +179,11 @@ describe("the Debian package", function()
     succeed(("luajit scripts/completions.lua %s %s"):format(dir, quote(helper.grun)))
     local package = succeed(("scripts/install/deb %s %s %s"):format(quote(helper.grun), dir, dir)):match("(%S+)\n$")
     local version = helper.run_child({ "--version" }):match("^grun (%S+)")
-    assert.matches("/grun_" .. version:gsub("%p", "%%%0") .. "_%w+%.deb$", package)
+    assert.matches("/grun%-lua_" .. version:gsub("%p", "%%%0") .. "_%w+%.deb$", package)
     local content = succeed("dpkg-deb -c " .. package)
-    for _, name in ipairs({ "usr/bin/grun", "usr/share/man/man1/grun.1.gz", "usr/share/doc/grun/copyright",
-      "usr/share/doc/grun/changelog.gz", "usr/share/zsh/vendor-completions/_grun",
-      "usr/share/grun/lualib/meta/net.lua", "usr/share/doc/grun/examples/deploy/nginx.conf" }) do
+    for _, name in ipairs({ "usr/bin/grun", "usr/share/man/man1/grun.1.gz", "usr/share/doc/grun-lua/copyright",
+      "usr/share/doc/grun-lua/changelog.gz", "usr/share/zsh/vendor-completions/_grun",
+      "usr/share/grun/lualib/meta/net.lua", "usr/share/doc/grun-lua/examples/deploy/nginx.conf" }) do
       assert.matches(" ./" .. name .. "\n", content, 1, true)
     end
     for line in content:gmatch("[^\n]+") do
@@ -192,6 +192,7 @@ describe("the Debian package", function()
     local control = succeed("dpkg-deb -f " .. package)
     assert.matches("\nDepends: [^\n]*libc6[^\n]*libluajit%-5%.1%-2[^\n]*libluajit%-5%.1%-common\n", control)
     assert.matches("\nRecommends: libssl3", control)
+    assert.matches("\nConflicts: grun\n", control)
     assert.matches("\nInstalled%-Size: %d%d%d%d\n", control)
     succeed(("dpkg-deb -x %s %s/x"):format(package, dir))
     assert.equal("42\n", succeed("cd / && " .. dir .. "/x/usr/bin/grun -e 'print(6 * 7)'"))
