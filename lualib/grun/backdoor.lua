@@ -409,8 +409,9 @@ local M = {}
 
 --- Listens for connections and gives each a prompt inside this process: whoever connects can run
 --- any code in it. On unix sockets processes of other users (but root) are refused; on TCP, which
---- is allowed on the loopback interface only, nobody is. It does not keep the process alive.
---- Returns nil, message, code when it cannot listen. Parks.
+--- is allowed on the loopback interface only, nobody is. It does not keep the process alive, but
+--- while it listens a deadlock is not reported, since it can be ended from there. Returns nil,
+--- message, code when it cannot listen. Parks.
 ---@param address? string default: a unix socket PID.backdoor in $XDG_RUNTIME_DIR/grun, or in
 --- /tmp/grun-UID (root: /run/grun)
 ---@param opts? grun.backdoor.options
