@@ -13,6 +13,7 @@ local LOOK_AGAIN = 1 -- seconds between looks for handlers that were cancelled b
 
 local M = { servers = service.servers }
 
+--- A server: it accepts connections and runs a handler for each.
 ---@class grun.server
 local Server = { __name = "grun.server" }
 Server.__index = Server
