@@ -104,13 +104,13 @@ local function beside_line(fn)
   end
 end
 
-local function pass_on(last, ...)
+-- As shown, after a text that ended in `last`.
+local function shown_after(last, ...)
   if last:sub(-1) ~= "\n" then
     io.stdout:write("\n") -- else the next one to hide the line would take this off the screen too
   end
   io.stdout:flush()
-  edit.show()
-  return ...
+  return shown(...)
 end
 
 -- A function that writes to a file of Lua's: io.write, or the method (`is_method`).
@@ -119,7 +119,7 @@ local function file_writer(write, is_method)
     local file = is_method and (...) or io.output()
     local n = select("#", ...)
     if (file == io.stdout or file == io.stderr) and n > (is_method and 1 or 0) and edit.hide() then
-      return pass_on(tostring((select(n, ...))), write(...))
+      return shown_after(tostring((select(n, ...))), pcall(write, ...))
     end
     return write(...)
   end
