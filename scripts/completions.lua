@@ -267,7 +267,7 @@ end
 local FISH = [==[
 # SPDX-License-Identifier: MIT
 # Completion of grun for fish.
-complete -c grun -n '__fish_is_first_token' -f -a '@commands@'
+complete -c grun -n '__fish_is_first_token' -f -a '@commands@ (__fish_complete_suffix .lua)'
 complete -c grun -n '__fish_seen_subcommand_from doc' -f -a '-k @names@'
 complete -c grun -n '__fish_seen_subcommand_from @others@' -f -a '(pgrep -x grun)'
 @ownoptions@

@@ -8,7 +8,8 @@
 --
 -- What is typed has globals of its own, per connection, that read through to the option locals, to
 -- _G and to grun's functions; print, io.write, io.stdout and io.read there mean the connection.
--- What functions of the program print while such a chunk calls them goes there too.
+-- What functions of the program print while such a chunk calls them goes there too. A chunk whose
+-- client has gone goes on until it prints.
 
 local completion = require("grun.completion")
 local console = require("grun.console")

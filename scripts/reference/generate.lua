@@ -139,63 +139,6 @@ local function add_function(name, block, short)
   })
 end
 
--- The names of the functions in the table that a module is, or that is its field `last`.
-local function names_in(module, last)
-  local names, inside = {}, {}
-  for _, file in ipairs(by_module[module] or {}) do
-    for _, block in ipairs(file.functions) do
-      names[block.name] = block.owner == "M" or nil
-    end
-    for alias in pairs(file.aliases) do
-      names[alias] = true
-      inside[#inside + 1] = alias:match("^" .. last .. "%.(.*)$")
-    end
-  end
-  if #inside > 0 then
-    return inside
-  end
-  local sorted = {}
-  for name in pairs(names) do
-    sorted[#sorted + 1] = name
-  end
-  table.sort(sorted)
-  return sorted
-end
-
-local function add_module(name, module)
-  local file = by_module[module][#by_module[module]]
-  add({ name = name, kind = "module", text = file.header })
-  for _, key in ipairs(names_in(module, name:match("[%w_]+$"))) do
-    local block = find(module, key) or find(module, key:match("[%w_]+$"))
-    if block and block.text then
-      add_function(name .. "." .. key, block)
-    end
-  end
-end
-
-local function collect_grun()
-  local text
-  for _, file in ipairs(by_module.grun) do
-    if file.path:find("lualib/meta/", 1, true) then
-      text = read(file.path)
-      for _, block in ipairs(file.functions) do
-        if block.owner == "grun" then
-          add_function("grun." .. block.name, block)
-        end
-      end
-    end
-  end
-  for line in text:gmatch("[^\n]+") do
-    local name, module, field = line:match('^grun%.([%w_]+) = require%("([%w_.]+)"%)%.?([%w_]*)$')
-    local block = name and find(module, field ~= "" and field or name)
-    if block then
-      add_function("grun." .. name, block)
-    elseif name then
-      add_module("grun." .. name, module)
-    end
-  end
-end
-
 -- ---- Classes ----
 
 local classes = {} -- name -> { block =, methods = list, at most once each }
@@ -229,20 +172,6 @@ for _, file in ipairs(files) do
   end
 end
 
-local function mentioned(entry, found)
-  local function look(text)
-    for name in (text or ""):gmatch("grun%.[%w_.]+") do
-      found[#found + 1] = name:gsub("%.+$", "")
-    end
-  end
-  for _, list in ipairs({ entry.params or {}, entry.returns or {}, entry.fields or {} }) do
-    for _, item in ipairs(list) do
-      look(item.type)
-    end
-  end
-  look(entry.parents)
-end
-
 local function add_class(name)
   local class = classes[name]
   local short = name:match("[%w_]+$")
@@ -257,6 +186,78 @@ local function add_class(name)
   for _, block in ipairs(class.methods) do
     add_function(name .. ":" .. block.name, block, short .. ":" .. block.name)
   end
+end
+
+-- ---- The table grun ----
+
+-- The names of the functions in the table that a module is, or that is its field `last`.
+local function names_in(module, last)
+  local names, list = {}, {}
+  for _, file in ipairs(by_module[module] or {}) do
+    for _, block in ipairs(file.functions) do
+      names[block.name] = block.owner == "M" or nil
+    end
+    for alias in pairs(file.aliases) do
+      names[alias] = true
+      list[#list + 1] = alias:match("^" .. last .. "%.(.*)$")
+    end
+  end
+  for name in pairs(#list == 0 and names or {}) do
+    list[#list + 1] = name
+  end
+  table.sort(list)
+  return list
+end
+
+local function add_module(name, module)
+  local file = by_module[module][#by_module[module]]
+  add({ name = name, kind = "module", text = file.header })
+  for _, key in ipairs(names_in(module, name:match("[%w_]+$"))) do
+    local block = find(module, key) or find(module, key:match("[%w_]+$"))
+    if block and block.text then
+      add_function(name .. "." .. key, block)
+    end
+  end
+  if classes[name] and #classes[name].fields > 0 and not classes[name].methods[1] then
+    add_class(name) -- functions that the module makes are fields of a class of its name
+  end
+end
+
+local function collect_grun()
+  local text
+  for _, file in ipairs(by_module.grun) do
+    if file.path:find("lualib/meta/", 1, true) then
+      text = read(file.path)
+      for _, block in ipairs(file.functions) do
+        if block.owner == "grun" then
+          add_function("grun." .. block.name, block)
+        end
+      end
+    end
+  end
+  for line in text:gmatch("[^\n]+") do
+    local name, module, field = line:match('^grun%.([%w_]+) = require%("([%w_.]+)"%)%.?([%w_]*)$')
+    local block = name and find(module, field ~= "" and field or name)
+    if block then
+      add_function("grun." .. name, block)
+    elseif name then
+      add_module("grun." .. name, module)
+    end
+  end
+end
+
+local function mentioned(entry, found)
+  local function look(text)
+    for name in (text or ""):gmatch("grun%.[%w_.]+") do
+      found[#found + 1] = name:gsub("%.+$", "")
+    end
+  end
+  for _, list in ipairs({ entry.params or {}, entry.returns or {}, entry.fields or {} }) do
+    for _, item in ipairs(list) do
+      look(item.type)
+    end
+  end
+  look(entry.parents)
 end
 
 -- What the chapters name, and whatever is mentioned by what is already there, entry by entry.
