@@ -23,7 +23,11 @@ ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
 
 SRC     := $(wildcard runtime/*/*.c runtime/*.c) runtime/core/switch_$(ARCH).S
 LUA     := $(sort $(shell find lualib/grun -name '*.lua' 2>/dev/null))
+META    := $(sort $(wildcard lualib/meta/*.lua))
 EXPORTS := runtime/posix/export.list
+# What the reference of `grun doc` and `make doc` is made by, besides annotations.
+REFERENCE := $(wildcard scripts/reference/*.lua)
+EXAMPLES  := $(sort $(wildcard scripts/examples/*.lua))
 # libc's names among the exported ones, see posix/next.c.
 LIBC_NAMES := $(shell sed -n '/lua/d; s/^[[:space:]]\([a-z_0-9]*\);$$/\1/p' $(EXPORTS))
 
@@ -77,9 +81,13 @@ $(B)/lualib.o: $(B)/lualib.c $(B)/flags
 	$(compile)
 
 # The list is a prerequisite so that a removed file counts as a change too.
-$(B)/lualib.c: scripts/embed.lua $(LUA) $(B)/lualib.list
+$(B)/lualib.c: scripts/embed.lua $(LUA) $(B)/lualib.list $(B)/reference.lua
 	@echo "  EMBED lualib/grun"
-	$(Q)luajit scripts/embed.lua $@ lualib $(LUA)
+	$(Q)luajit scripts/embed.lua $@ lualib $(LUA) grun.reference=$(B)/reference.lua
+
+$(B)/reference.lua: $(REFERENCE) $(LUA) $(META) $(EXAMPLES) $(B)/lualib.list
+	@echo "  DOC   $@"
+	$(Q)luajit scripts/reference/generate.lua $@ $(META) $(LUA) $(EXAMPLES)
 
 # The core's tests see the core alone, which keeps it free of everything above; the others see the parsers too.
 $(B)/spec/c/core%: $(B)/spec/c/core%.o $(CORE_OBJ)
@@ -151,13 +159,29 @@ fuzz-one:
 test-c: tests
 	@GRUN= scripts/test $(TESTS)
 
-# ---- install
-.PHONY: install uninstall clean help
-install: all ## put grun into $(DESTDIR)$(PREFIX)/bin
-	install -D -m 755 $(OUT) '$(DESTDIR)$(PREFIX)/bin/grun'
+# ---- the reference
+.PHONY: doc
+doc: ## write the reference as HTML into build/doc
+	@mkdir -p build/doc
+	@echo "  DOC   build/doc/index.html"
+	$(Q)luajit scripts/reference/generate.lua build/doc/ $(META) $(LUA) $(EXAMPLES)
 
-uninstall: ## remove it from there
-	rm -f '$(DESTDIR)$(PREFIX)/bin/grun'
+# ---- install
+.PHONY: install uninstall deb clean help
+COMPLETIONS := build/completions
+$(COMPLETIONS)/_grun: scripts/completions.lua lualib/grun/main.lua $(OUT)
+	@mkdir -p $(@D)
+	@echo "  GEN   $(@D)"
+	$(Q)luajit scripts/completions.lua $(@D) ./$(OUT)
+
+install: all $(COMPLETIONS)/_grun ## put the program, its manual page, completions and examples below $(DESTDIR)$(PREFIX)
+	@scripts/install/install $(OUT) $(COMPLETIONS) '$(DESTDIR)' '$(PREFIX)'
+
+uninstall: ## remove them from there
+	@scripts/install/install --remove '$(DESTDIR)' '$(PREFIX)'
+
+deb: all $(COMPLETIONS)/_grun ## build a Debian package in build/
+	@scripts/install/deb $(OUT) $(COMPLETIONS) build
 
 clean: ## remove everything built
 	rm -rf build grun

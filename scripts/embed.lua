@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Compiles Lua modules to bytecode and writes them as one C file, see runtime/bind/lualib.h.
 -- Usage: luajit scripts/embed.lua OUTPUT.c ROOT FILE...   (ROOT/grun/thread.lua is grun.thread)
+-- A FILE may also be NAME=PATH: the module's name, and a file of data anywhere.
 
 local output, root = arg[1], arg[2]
 local failed = false
@@ -21,11 +22,12 @@ local function module_name(path)
   return (path:gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."))
 end
 
--- Bytecode of ROOT/path, or nil after a complaint of the form "ROOT/path:line: what".
-local function compile(path)
-  local chunk, err = loadstring(read(root .. "/" .. path), "=" .. path)
-  if not chunk then return complain(root .. "/" .. err) end
-  return string.dump(chunk)
+-- Bytecode of a file that calls itself `name`, perhaps without line numbers; or nil after a
+-- complaint "path:line: what".
+local function compile(path, name, strip)
+  local chunk, err = loadstring(read(path), "=" .. name)
+  if not chunk then return complain(path .. err:sub(#name + 1)) end
+  return string.dump(chunk, strip)
 end
 
 -- A string literal compiles many times faster than a list of numbers. Three octal digits never run
@@ -43,13 +45,14 @@ end
 
 local modules, path_of = {}, {}
 for i = 3, #arg do
-  local path = arg[i]:sub(#root + 2)
-  local name = module_name(path)
+  local name, path = arg[i]:match("^([%w_.]+)=(.*)$")
+  local own = path and name:gsub("%.", "/") .. ".lua" or arg[i]:sub(#root + 2)
+  name, path = name or module_name(own), path or arg[i]
   if path_of[name] then
     complain(("%s: %s is also %s"):format(arg[i], name, path_of[name]))
   end
   path_of[name] = arg[i]
-  modules[#modules + 1] = { name = name, data = compile(path) }
+  modules[#modules + 1] = { name = name, data = compile(path, own, own ~= arg[i]:sub(#root + 2)) }
 end
 if failed then os.exit(1) end
 table.sort(modules, function(a, b) return a.name < b.name end)

@@ -588,7 +588,7 @@ end)
 describe("the examples", function()
   it("are all tested, short, and begin by saying what they show and how to run them", function()
     for name in lfs.dir(DIR) do
-      if name:find("^[^.]") then
+      if name:find("^[^.]") and name ~= "deploy" then -- see spec/install_spec.lua
         local own = PROGRAMS[name]
         local is_tested = tested[name] or own and read(own):find(DIR .. name, 1, true)
         assert.is_truthy(is_tested, name .. " is not tested here")

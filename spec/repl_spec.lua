@@ -59,6 +59,41 @@ describe("the prompt", function()
     assert.equal("> >> 3\n> >> >> 6\n> \n", prompt("1 +\n2\n#{\n5, 6, 7, 8, 9,\n10}\n"))
   end)
 
+  local shown = {
+    { "{}", "{}" },
+    { "{ 1, 'a\\n', nil, x = { y = true } }", '{ 1, "a\\n", x = { y = true } }' },
+    { "{ [1.5] = 1, [-1] = 2, ['a b'] = 3, [true] = 4, b = 5 }",
+      '{ ["a b"] = 3, b = 5, [-1] = 2, [1.5] = 1, [true] = 4 }' },
+    { "(function() local t = { 1 } t.t = t t.u = { t } return t end)()",
+      "{ 1, t = { <cycle> }, u = { { <cycle> } } }" },
+    { "{ { { { { { 1 } } } } } }", "{ { { { { { ... } } } } } }" },
+    { "setmetatable({ 1 }, { __name = 'point', __index = error })", "point { 1 }" },
+    { "{ setmetatable({}, { __tostring = function() return 'mine' end }) }", "{ mine }" },
+    { "{ setmetatable({}, { __tostring = error }) }", "{ (table whose __tostring failed) }" },
+    { "{ ('x'):rep(1000) }", '"(x+)" %.%.%. %(800 bytes more%)' },
+    { "(function() local t = {} for i = 1, 1e5 do t[i] = i end return t end)()",
+      "\n100,\n%.%.%. %(99900 more%)\n}$" },
+    { "(function() local t = {} for i = 1, 1e4 do t['k' .. i] = i end return t end)()",
+      "%.%.%. %(9900 more%)\n}$" },
+    { "'a', {}", "a\t{}" },
+  }
+  for _, case in ipairs(shown) do
+    it("shows " .. case[1], function()
+      local text = values(case[1] .. "\n")
+      if case[2]:find("%", 1, true) then
+        assert.matches(case[2], text)
+      else
+        assert.equal(case[2], text)
+      end
+    end)
+  end
+
+  it("shows no more than so much of a big tree", function()
+    local text = values("function tree(n) local t = {} for i = 1, 9 do t[i] = n > 0 and tree(n - 1) " ..
+      "or i end return t end\ntree(4)\n")
+    assert.is_true(#text < 20000)
+  end)
+
   it("takes its texts from _PROMPT and _PROMPT2", function()
     local text = "_PROMPT, _PROMPT2 = '? ', '! '\n1 +\n2\n_PROMPT = '7:'\n\n"
     assert.equal("> ? ! 3\n? 7:7:\n", prompt(text))
@@ -195,7 +230,7 @@ describe("at a terminal", function()
     local home = helper.tmpname()
     os.remove(home)
     os.execute("mkdir " .. home)
-    local file = home .. "/.grun_history"
+    local file = home .. "/.local/state/grun/history"
     open(nil, home)
     finally(function()
       t:destroy()
@@ -222,7 +257,8 @@ describe("at a terminal", function()
     local home = helper.tmpname()
     os.remove(home)
     os.execute("mkdir " .. home)
-    local f = assert(io.open(home .. "/.grun_history", "w"))
+    os.execute("mkdir -p " .. home .. "/.local/state/grun")
+    local f = assert(io.open(home .. "/.local/state/grun/history", "w"))
     for i = 1, 1500 do
       f:write("line", i, "\n")
     end
@@ -236,7 +272,7 @@ describe("at a terminal", function()
     t:type("\3", "\n> $")
     local kept = 0
     local first
-    for line in io.lines(home .. "/.grun_history") do
+    for line in io.lines(home .. "/.local/state/grun/history") do
       first, kept = first or line, kept + 1
     end
     assert.same({ "line501", 1000 }, { first, kept })
@@ -254,6 +290,45 @@ describe("at a terminal", function()
     t:type("nothing.at.all\t\3", "\n> $")
     t:type("prototype = { method = 5 } object = setmetatable({}, { __index = prototype })\n", "> $")
     t:type("object.me\t\n", "5\r\n> $")
+  end)
+
+  it("Tab completes what is not loaded yet, methods and objects of C", function()
+    open()
+    t:type("semaph\t == grun.semaphore\n", "true\r\n> $")
+    t:type("grun.http.sess\t == grun.http.session\n", "true\r\n> $")
+    t:type("me = grun.current()\n", "> $")
+    t:type("me:succ\t()\n", "true\r\n> $")
+    t:type("me.spawned_\t == nil\n", "false\r\n> $")
+    t:type("file = io.stdout\n", "> $")
+    t:type("file:setv\t('no') == true\n", "true\r\n> $")
+    t:type("text = 'x'\n", "> $")
+    t:type("text:upp\t()\n", "X\r\n> $")
+    t:type("object = setmetatable({ field = 1 }, { __index = { method = print } })\n", "> $")
+    t:type("object:\t('only methods')\n", "only methods\r\n> $")
+  end)
+
+  it("Tab completes modules and files", function()
+    open()
+    t:type("require('grun.http.sta\t').static == grun.http.static\n", "true\r\n> $")
+    t:type("loadfile('spec/cli/term\t') ~= nil\n", "true\r\n> $")
+    t:type("io.open('runt\t\tmain.c'):read()\n", "SPDX[^\n]*\r\n> $")
+  end)
+
+  it("no history is kept when it is turned off, nor a home made that is not there", function()
+    local home = helper.tmpname()
+    os.remove(home)
+    open(nil, home)
+    t:type("1\n", "1\r\n> $")
+    assert.is_nil(lfs.attributes(home))
+    t:destroy()
+    os.execute("mkdir " .. home)
+    open(nil, home, { GRUN_HISTORY = "off" })
+    finally(function()
+      t:destroy()
+      os.execute("rm -r " .. home)
+    end)
+    t:type("1\n", "1\r\n> $")
+    assert.is_nil(lfs.attributes(home .. "/.local"))
   end)
 
   it("^C drops what was typed", function()
@@ -327,6 +402,23 @@ describe("at a terminal", function()
     t:type("spawn_later(0.2, error, 'failed')\n", "> $")
     t:type("2 + 2", "2 %+ 2")
     t:expect("\27%[J?grun: thread #%d+ failed: failed.-\r\n> 2 %+ 2$")
+    t:type("\n", "4\r\n> $")
+  end)
+
+  it("the line survives what other threads write without an end of line", function()
+    open()
+    t:type("spawn_later(0.2, io.write, 'some') spawn_later(0.3, io.write, 'more\\n')\n", "> $")
+    t:type("1 + 1", "1 %+ 1")
+    t:expect("some\r\n> 1 %+ 1")
+    t:expect("more\r\n> 1 %+ 1$")
+    t:type("\n", "2\r\n> $")
+    t:type("spawn_later(0.2, pcall, io.write, {})\n", "> $")
+    t:type("1 + 1", "1 %+ 1")
+    t:expect("\n> 1 %+ 1$")
+    t:type("\n", "2\r\n> $")
+    t:type("spawn_later(0.2, io.stderr.write, io.stderr, 'loud')\n", "> $")
+    t:type("2 + 2", "2 %+ 2")
+    t:expect("loud\r\n> 2 %+ 2$")
     t:type("\n", "4\r\n> $")
   end)
 

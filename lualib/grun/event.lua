@@ -5,6 +5,7 @@ local list = require("grun.waitlist")
 local select = require("grun.select")
 local check_seconds, wait, wake_all = list.check_seconds, list.wait, list.wake_all
 
+--- A flag that threads wait for.
 ---@class grun.event
 local methods = {}
 local Event = { __index = methods, __name = "grun.event" }

@@ -27,6 +27,7 @@ local M = { greenlet_exit = Exit }
 
 -- ---- Objects ----
 
+--- A symmetric coroutine with a C stack of its own.
 ---@class grun.greenlet
 ---@field parent? grun.greenlet gets the outcome; settable; nil for a thread's own greenlet
 ---@field dead boolean

@@ -10,6 +10,7 @@ local check_callable, wait = list.check_callable, list.wait
 
 -- ---- Group ----
 
+--- Threads that are waited for, and cancelled, together.
 ---@class grun.group
 ---@field private members table<grun.thread, true> those that have not ended
 ---@field private n integer number of members; a pool counts a place kept for somebody, too

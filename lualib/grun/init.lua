@@ -66,9 +66,11 @@ local later = {
   tls = "grun.tls",
   coop = "grun.coop",
   stats = "grun.stats",
+  backdoor = "grun.backdoor",
 }
 
 package.loaded["grun"] = setmetatable(grun, {
+  __names = { later }, -- for completion
   __index = function(self, key)
     local module = later[key]
     if not module then

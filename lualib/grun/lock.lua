@@ -13,6 +13,7 @@ local here, find = core.here, core.find
 
 -- ---- Lock ----
 
+--- A lock for one thread at a time, in the order of asking.
 ---@class grun.lock
 local lock = {}
 local Lock = { __index = lock, __name = "grun.lock" }
@@ -165,6 +166,7 @@ end
 
 -- ---- Condition ----
 
+--- A condition: threads that hold its lock wait for each other.
 ---@class grun.condition
 local condition = {}
 local Condition = { __index = condition, __name = "grun.condition" }
@@ -250,6 +252,7 @@ end
 
 -- ---- Barrier ----
 
+--- A place where a number of threads wait for each other.
 ---@class grun.barrier
 local barrier = {}
 local Barrier = { __index = barrier, __name = "grun.barrier" }
@@ -304,6 +307,7 @@ end
 
 -- ---- Reader-writer lock ----
 
+--- A lock for one writer or many readers.
 ---@class grun.rwlock
 local rwlock = {}
 local Rwlock = { __index = rwlock, __name = "grun.rwlock" }

@@ -213,6 +213,7 @@ local commands = {
   stop = "grun.tool.act",
   reload = "grun.tool.act",
   kill = "grun.tool.act",
+  doc = "grun.doc",
 }
 
 return function(config)

@@ -18,6 +18,7 @@ local check_callable, enter, wait = list.check_callable, groups.enter, list.wait
 -- What a handle holds once its thread has ended: see runtime/bind/lib_thread.h.
 local END, FIRST = 5, 6
 
+--- A group with a limited number of members.
 ---@class grun.pool: grun.group
 ---@field private limit integer
 ---@field private kept integer

@@ -24,6 +24,7 @@ local Refused = {}
 -- A ring that has grown beyond this is given back when it runs empty.
 local BIG_RING = 4096
 
+--- A queue between threads; closing it ends those who read from it.
 ---@class grun.queue
 local methods = {}
 list.watchable(methods)

@@ -12,75 +12,27 @@
 --                                           same, another ^C leaves it to the background. A loop
 --                                           that never waits notices nothing; there the second ^C
 --                                           ends the process, as it does without a prompt
---   arrows, ^R, Tab                         history (in ~/.grun_history), search, completion of
+--   arrows, ^R, Tab                         history (see history.lua), search, completion of
 --                                           names; with libedit, which reads ~/.editrc
--- Every chunk runs in a thread of its own.
+-- Every chunk runs in a thread of its own. Tables are shown with what is in them.
 
+local completion = require("grun.completion")
+local console = require("grun.console")
 local core = require("grun.core")
 local edit = require("grun.core.edit")
 local stop = require("grun.stop")
 local waiter = require("grun.waiter")
 
-local HISTORY_LINES = 1000
-
 local M = {}
 
--- ---- Chunks ----
-
-local function is_incomplete(message)
-  return message:sub(-7) == "'<eof>'"
-end
-
--- A text may be expressions or statements. The nil keeps a call from being a tail call, which would
--- take the chunk out of error messages. Returns the chunk and how many of its results to skip; or
--- nil, the message and whether more input could complete it.
-local function compile(text)
-  local chunk, expression, statement
-  chunk, expression = loadstring("return nil, " .. text, "=stdin")
-  if chunk then
-    return chunk, 1
-  end
-  chunk, statement = loadstring(" " .. text, "=stdin") -- no # line, no bytecode
-  if chunk then
-    return chunk, 0
-  elseif is_incomplete(expression) then
-    return nil, expression, true
-  end
-  return nil, statement, is_incomplete(statement)
-end
-
-local function describe(err)
-  local mt = debug.getmetatable(err)
-  if type(err) == "string" or type(err) == "table" and type(mt) == "table" and mt.__tostring then
-    return tostring(err)
-  end
-  return ("(error object is a %s value)"):format(type(err))
-end
-
--- The message, and the traceback down to the chunk.
-local function traced(err)
-  local ok, text = pcall(describe, err)
-  text = debug.traceback(ok and text or "(error object whose __tostring failed)", 2)
-  return (text:gsub("\n%s*%[C%]: in function 'xpcall'.*", ""))
-end
-
-local function report(ok, message)
-  if not ok then
+local out = {
+  report = function(message)
     io.stderr:write(message, "\n")
-  end
-end
-
-local function finish(skip, ok, ...)
-  if not ok then
-    report(ok, ...)
-  elseif select("#", ...) > skip then
-    report(xpcall(print, traced, select(skip + 1, ...)))
-  end
-end
-
-local function run(chunk, skip)
-  finish(skip, xpcall(chunk, traced))
-end
+  end,
+  print = function()
+    return print
+  end,
+}
 
 -- ---- Running one, and ^C ----
 
@@ -114,7 +66,7 @@ local function wait_for(thread)
 end
 
 local function evaluate(chunk, skip, env)
-  local thread = core.spawn(run, setfenv(chunk, env), skip)
+  local thread = core.spawn(console.run, out, setfenv(chunk, env), skip)
   thread.name = "chunk"
   wait_for(thread)
 end
@@ -130,133 +82,6 @@ local function deadlock()
     interrupt()
   end
   return true
-end
-
--- ---- Names to complete ----
-
-local KEYWORDS = {
-  "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in",
-  "local", "nil", "not", "or", "repeat", "return", "then", "true", "until", "while",
-}
-
--- Adds the string keys of a table and of those that its metatables lead to.
-local function add_fields(names, value)
-  for _ = 1, 10 do
-    if type(value) == "table" then
-      for key in next, value do
-        names[key] = true
-      end
-    end
-    local mt = debug.getmetatable(value)
-    value = type(mt) == "table" and rawget(mt, "__index") or nil
-  end
-end
-
-local function raw_field(value, key)
-  for _ = 1, 10 do
-    local found = type(value) == "table" and rawget(value, key)
-    if found then
-      return found
-    end
-    local mt = debug.getmetatable(value)
-    value = type(mt) == "table" and rawget(mt, "__index") or nil
-  end
-end
-
-local function names_for(path)
-  local names, grun = {}, require("grun")
-  if path == "" then
-    add_fields(names, _G)
-    add_fields(names, grun)
-    for _, word in ipairs(KEYWORDS) do
-      names[word] = true
-    end
-    return names
-  end
-  local value
-  for name in path:gmatch("[^.:]+") do
-    if value == nil then
-      value = raw_field(_G, name) or rawget(grun, name)
-    else
-      value = raw_field(value, name)
-    end
-  end
-  add_fields(names, value)
-  return names
-end
-
-local function common_start(words)
-  local first, last = words[1], words[#words]
-  local n = 0
-  while n < #first and first:byte(n + 1) == last:byte(n + 1) do
-    n = n + 1
-  end
-  return first:sub(1, n)
-end
-
--- Returns what to insert, and a list of the possibilities when there is nothing to insert.
-local function complete(text)
-  local path, start = text:match("([%a_][%w_.:]*[.:])([%w_]*)$")
-  if not path then
-    path, start = "", text:match("[%w_]*$")
-  end
-  local words = {}
-  for name in pairs(names_for(path)) do
-    local fits = type(name) == "string" and name:sub(1, #start) == start
-    if fits and name:find("^[%a_][%w_]*$") and (start ~= "" or name:sub(1, 1) ~= "_") then
-      words[#words + 1] = name
-    end
-  end
-  table.sort(words)
-  if #words == 0 then
-    return nil
-  end
-  local insert = common_start(words):sub(#start + 1)
-  if insert ~= "" then
-    return insert
-  end
-  return nil, #words > 1 and table.concat(words, "  ") or nil
-end
-
--- ---- History ----
-
-local function load_history(file)
-  local lines = {}
-  local f = io.open(file, "r")
-  if not f then
-    return
-  end
-  for line in f:lines() do
-    lines[#lines + 1] = line
-  end
-  f:close()
-  local first = math.max(1, #lines - HISTORY_LINES + 1)
-  for i = first, #lines do
-    edit.remember(lines[i])
-  end
-  f = first > 1 and io.open(file, "w")
-  if f then
-    f:write(table.concat(lines, "\n", first), "\n")
-    f:close()
-  end
-end
-
--- Returns a function that keeps a line.
-local function open_history()
-  local home = os.getenv("HOME")
-  local file, last = home and home ~= "" and home .. "/.grun_history", nil
-  if file then
-    load_history(file)
-  end
-  return function(line)
-    if line:find("%S") and line ~= last then
-      edit.remember(line)
-      last = line
-      if file then
-        edit.append(file, line)
-      end
-    end
-  end
 end
 
 -- ---- The line while others write ----
@@ -279,10 +104,31 @@ local function beside_line(fn)
   end
 end
 
+-- As shown, after a text that ended in `last`.
+local function shown_after(last, ...)
+  if last:sub(-1) ~= "\n" then
+    io.stdout:write("\n") -- else the next one to hide the line would take this off the screen too
+  end
+  io.stdout:flush()
+  return shown(...)
+end
+
+-- A function that writes to a file of Lua's: io.write, or the method (`is_method`).
+local function file_writer(write, is_method)
+  return function(...)
+    local file = is_method and (...) or io.output()
+    local n = select("#", ...)
+    if (file == io.stdout or file == io.stderr) and n > (is_method and 1 or 0) and edit.hide() then
+      return shown_after(tostring((select(n, ...))), pcall(write, ...))
+    end
+    return write(...)
+  end
+end
+
 local function keep_line()
   stop.write = beside_line(stop.write)
   core.hooks.failed = beside_line(core.hooks.failed)
-  local write = print
+  local write, methods = print, debug.getmetatable(io.stdout).__index
   function _G.print(...)
     if edit.hide() then
       write(...)
@@ -291,6 +137,8 @@ local function keep_line()
     end
     return write(...)
   end
+  rawset(io, "write", file_writer(io.write, false))
+  methods.write = file_writer(methods.write, true)
 end
 
 -- ---- Reading ----
@@ -312,39 +160,33 @@ end
 
 -- Returns read(prompt) -> line, nil at the end of input, false after ^C; and a function that keeps
 -- a line in the history.
-local function open_input(terminal)
+local function open_input(terminal, env)
+  local function complete(text)
+    return completion.complete(text, { env, _G, require("grun") })
+  end
   if terminal and edit.open(complete) then
     keep_line()
-    return edit.read, open_history()
+    return edit.read, require("grun.history").open()
   end
   return read_plain, function() end
 end
 
--- Returns what compile does; or nil at the end of input, or false if there is nothing to run.
-local function read_chunk(read, keep)
-  local line, text = read(prompt_text("_PROMPT", "> ")), nil
-  while line do
-    keep(line)
-    text = text and text .. "\n" .. line or line:gsub("^=", "")
-    local chunk, detail, more = compile(text)
-    if chunk then
-      return chunk, detail
-    elseif not more then
-      report(false, detail)
-      return false
+-- Returns a function for console.read.
+local function open_lines(terminal, env)
+  local read, keep = open_input(terminal, env)
+  return function(more)
+    local line = read(more and prompt_text("_PROMPT2", ">> ") or prompt_text("_PROMPT", "> "))
+    if line then
+      keep(line)
     end
-    line = read(prompt_text("_PROMPT2", ">> "))
-    if line == nil then
-      report(false, detail)
-    end
+    return line
   end
-  return line
 end
 
 --- Runs the prompt until the end of input, then begins the orderly stop. env: the chunks' globals.
 ---@async
 function M.run(config, env)
-  local read, keep = open_input(config.terminal)
+  local read = open_lines(config.terminal, env)
   core.current().name = "prompt"
   core.hooks.deadlock = beside_line(deadlock)
   if config.terminal then
@@ -355,7 +197,7 @@ function M.run(config, env)
   end
   local chunk, skip
   repeat
-    chunk, skip = read_chunk(read, keep)
+    chunk, skip = console.read(read, out.report)
     if chunk then
       evaluate(chunk, skip, env)
     end

@@ -4,6 +4,7 @@
 local core = require("grun.core")
 local list = require("grun.waitlist")
 
+--- An outcome that comes later: values or an error, set once.
 ---@class grun.result
 local methods = {}
 local Result = { __index = methods, __name = "grun.result" }

@@ -5,6 +5,7 @@ local list = require("grun.waitlist")
 local select = require("grun.select")
 local check_seconds, wait, wake = list.check_seconds, list.wait, list.wake
 
+--- A number of permits; who waits longest gets the next one.
 ---@class grun.semaphore
 local methods = {}
 local Semaphore = { __index = methods, __name = "grun.semaphore" }

@@ -16,6 +16,7 @@ local SHORTAGE = { EMFILE = true, ENFILE = true, ENOBUFS = true, ENOMEM = true }
 
 local M = { servers = service.servers }
 
+--- A server: it accepts connections and runs a handler for each.
 ---@class grun.server
 local Server = { __name = "grun.server" }
 Server.__index = Server
@@ -313,6 +314,7 @@ local function new_server(listener, handler, opts, tls)
   }, Server)
 end
 
+--- Of datagrams also the options of grun.udp, and on_error gets the peer instead of a connection.
 ---@class grun.server.options
 ---@field max_connections? integer accepting pauses while so many are open; nobody is dropped. Of
 --- datagrams: handlers at once (default 1024); receiving pauses then, and the kernel drops what its
@@ -332,7 +334,6 @@ end
 ---@field fastopen? integer clients that may send data with their SYN and are not accepted yet
 ---@field max_unsent? integer bytes that the kernel takes for a client that reads slowly: see
 --- grun.listen; of http and https 65536
---- Of datagrams also the options of grun.udp, and on_error gets the peer instead of a connection.
 
 --- Listens on the address and runs handler(conn) in a thread of its own for each client, from now
 --- on until stop(). The connection is closed when the handler returns or fails. With an address of
@@ -382,6 +383,7 @@ function M.server(address, handler, opts)
     error(t, 0)
   end
   t.name = "server " .. self:address()
+  self._acceptor = t
   service.add(self)
   return self
 end

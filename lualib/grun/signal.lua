@@ -67,6 +67,7 @@ end
 
 -- ---- Handlers ----
 
+--- A function that is called when a signal arrives.
 ---@class grun.signal_handler
 ---@field name string as given
 local Handler = { __name = "grun.signal_handler" }

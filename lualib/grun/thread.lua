@@ -349,6 +349,7 @@ end
 
 local Thread = core.thread
 Thread.__name = "grun.thread"
+Thread.__names = { methods, getters } -- for completion
 
 function Thread:__index(key)
   local method = methods[key]

@@ -20,6 +20,7 @@ for name in pairs(OPTIONS) do
 end
 table.sort(NAMES)
 
+--- Certificate, key and other settings for many TLS connections.
 ---@class grun.tls.context
 local Context = { __name = "grun.tls.context" }
 Context.__index = Context

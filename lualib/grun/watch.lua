@@ -8,6 +8,7 @@ local native = require("grun.core.watch")
 
 local M = {}
 
+--- Changes of a file or directory, as they happen.
 ---@class grun.watcher
 ---@field path string as given
 local Watcher = { __name = "grun.watcher" }

@@ -38,6 +38,7 @@ function M.udp(address, opts) end
 ---@field port? integer
 ---@field path? string of a unix socket; none if it has no name
 
+--- A socket for datagrams: UDP or unix.
 ---@class grun.sock
 local sock = {}
 

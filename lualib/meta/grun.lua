@@ -65,6 +65,7 @@ function grun.threads() end
 ---@return function|nil
 function grun.on_error(fn) end
 
+--- A green thread: a function that runs beside others, on a C stack of its own.
 ---@class grun.thread
 ---@field id integer unique in the process, never used again
 ---@field name? string for reports; may be set
@@ -160,6 +161,7 @@ function grun.joinall(list, opts) end
 ---@async
 function grun.killall(list, seconds) end
 
+--- Something that grun.select can let happen: made by op_ methods, such as queue:op_get().
 ---@class grun.op
 
 --- Lets exactly one of the operations happen, the first of those that can. Returns its index and
@@ -296,6 +298,7 @@ grun.watch = require("grun.watch").watch
 grun.tls = require("grun.tls").tls
 grun.coop = require("grun.coop")
 grun.stats = require("grun.stats").stats
+grun.backdoor = require("grun.backdoor").backdoor
 
 -- ---- grun.core: for grun's own modules. A green is a handle's first slot. ----
 

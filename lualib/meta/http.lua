@@ -5,6 +5,7 @@
 ---@meta grun.core.httpd
 -- luacheck: no unused
 
+--- A request, as the handler of an HTTP server gets it.
 ---@class grun.http.request
 ---@field method string as sent, such as "GET"
 ---@field path string of the target, without escapes
@@ -86,6 +87,7 @@ function req:multipart(opts) end
 ---@async
 function req:websocket(opts) end
 
+--- The response to it; what a handler returns is sent by itself.
 ---@class grun.http.response
 local res = {}
 

@@ -116,6 +116,7 @@ function M.close_idle() end
 ---@return grun.http.session
 function M.session(opts) end
 
+--- Cookies, connections and defaults that belong together.
 ---@class grun.http.session
 ---@field cookies? grun.http.cookies
 local session = {}

@@ -71,6 +71,7 @@ function M.wait_readable(fd, seconds) end
 ---@async
 function M.wait_writable(fd, seconds) end
 
+--- A listening stream socket.
 ---@class grun.listener
 local listener = {}
 
@@ -118,6 +119,7 @@ function listener:fd() end
 ---@field fingerprint string SHA-256, hexadecimal
 ---@field pem string
 
+--- A stream connection: TCP, unix, with or without TLS, or our end of a pipe to a process.
 ---@class grun.conn
 local conn = {}
 

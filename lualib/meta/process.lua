@@ -16,6 +16,7 @@ function M.spawn(how, level) end
 ---@return table<string, string>
 function M.environ() end
 
+--- A child process.
 ---@class grun.process
 local process = {}
 

@@ -19,6 +19,7 @@ local later = {
 }
 
 local M = setmetatable({}, {
+  __names = { later }, -- for completion
   __index = function(self, key)
     local module = later[key]
     if not module then

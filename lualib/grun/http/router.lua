@@ -3,6 +3,7 @@
 
 local M = {}
 
+--- A handler that chooses another by method and path.
 ---@class grun.http.router
 local Router = { __name = "grun.http.router" }
 Router.__index = Router

@@ -1,0 +1,35 @@
+-- SPDX-License-Identifier: MIT
+-- The chapters of the reference, in their order, and which names of grun are in each; what no
+-- chapter names is in the last one. classes: those that no public function's annotation mentions.
+
+return {
+  { name = "threads", title = "Threads",
+    "grun.spawn", "grun.spawn_later", "grun.current", "grun.sleep", "grun.yield", "grun.idle",
+    "grun.now", "grun.threads", "grun.on_error", "grun.thread" },
+  { name = "waiting", title = "Waiting for many",
+    "grun.wait", "grun.iwait", "grun.joinall", "grun.killall", "grun.select", "grun.op_sleep",
+    "grun.op" },
+  { name = "cancel", title = "Cancelling and deadlines",
+    "grun.timeout", "grun.shield", "grun.deadline", "grun.is_cancel", "grun.cancel" },
+  { name = "sync", title = "Events, locks and results",
+    "grun.event", "grun.result", "grun.semaphore", "grun.lock", "grun.condition", "grun.barrier",
+    "grun.rwlock" },
+  { name = "queue", title = "Queues", "grun.queue" },
+  { name = "group", title = "Groups and pools", "grun.group", "grun.scope", "grun.pool" },
+  { name = "greenlet", title = "Greenlets", "grun.greenlet", "grun.greenlet_current" },
+  { name = "socket", title = "Streams",
+    "grun.connect", "grun.listen", "grun.pair", "grun.wait_readable", "grun.wait_writable",
+    "grun.conn", "grun.listener", "grun.starttls", "grun.read_until" },
+  { name = "tls", title = "TLS", "grun.tls" },
+  { name = "datagram", title = "Datagrams", "grun.udp", "grun.sock", "grun.peer" },
+  { name = "server", title = "Servers", "grun.server", "grun.servers" },
+  { name = "dns", title = "DNS", "grun.resolve", "grun.dns" },
+  { name = "http", title = "HTTP", "grun.http",
+    classes = { "grun.http.request", "grun.http.response", "grun.http.server.options" } },
+  { name = "process", title = "Processes", "grun.process" },
+  { name = "fs", title = "Files", "grun.fs", "grun.watch", "grun.watcher" },
+  { name = "signal", title = "Signals", "grun.signal", "grun.signal_wait", "grun.signal_handler" },
+  { name = "offload", title = "Other OS threads, blocking libraries",
+    "grun.offload", "grun.offload_threads", "grun.coop" },
+  { name = "operations", title = "Operations", "grun.backdoor" },
+}
