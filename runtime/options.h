@@ -25,6 +25,11 @@ struct gr_options {
 	bool has_action;             /* -e, -l or -j came */
 	bool coop;                   /* libc's blocking calls let other threads run */
 	double seed;                 /* of the ready order; 0: none */
+	const char *log_file;        /* NULL: stderr */
+	const char *log_syslog;      /* facility, "" for the default; NULL: not to syslog */
+	const char *trace;           /* file for the trace of switches, "" for stderr; NULL: none */
+	const char *profile;         /* file for the profiler; NULL: it is off */
+	double profile_interval;     /* milliseconds */
 	struct gr_setting *settings; /* what lualib/grun/main.lua acts on */
 	int nsettings;
 };

@@ -190,6 +190,24 @@ describe("lualib/meta/process.lua and fs.lua", function()
   end)
 end)
 
+describe("lualib/meta/loop.lua", function()
+  it("declares every function of grun.core.log, loop and profile and no other", function()
+    for _, name in ipairs({ "log", "loop", "profile" }) do
+      local declared = declarations(read("lualib/meta/loop.lua"), name .. ".")
+      assert.same(names(functions(require("grun.core." .. name))), names(declared))
+      check_documentation(declared)
+    end
+  end)
+
+  it("is about what grun.log, profile and loop document themselves", function()
+    for _, name in ipairs({ "log", "profile", "loop" }) do
+      local declared = declarations(read("lualib/grun/" .. name .. ".lua"), "M.")
+      assert.is_truthy(next(declared))
+      check_documentation(declared)
+    end
+  end)
+end)
+
 describe("lualib/meta/dns.lua", function()
   local declared = declarations(read("lualib/meta/dns.lua"), "M.")
 

@@ -64,6 +64,10 @@ local later = {
   offload_threads = "grun.offload",
   tls = "grun.tls",
   coop = "grun.coop",
+  log = "grun.log",
+  profile = "grun.profile",
+  block_warn = "grun.loop",
+  seed = "grun.loop",
 }
 
 package.loaded["grun"] = setmetatable(grun, {

@@ -53,7 +53,7 @@ function grun.now() end
 ---@return grun.thread[]
 function grun.threads() end
 
---- Makes fn(thread, err, traceback) replace the report of uncaught errors on stderr; nil restores
+--- Makes fn(thread, err, traceback) replace the report of uncaught errors in the log; nil restores
 --- that. Returns the previous one.
 ---@param fn? fun(thread: grun.thread, err: any, traceback?: string)
 ---@return function|nil
@@ -289,6 +289,10 @@ grun.signal_wait = require("grun.signal").signal_wait
 grun.watch = require("grun.watch").watch
 grun.tls = require("grun.tls").tls
 grun.coop = require("grun.coop")
+grun.log = require("grun.log")
+grun.profile = require("grun.profile")
+grun.block_warn = require("grun.loop").block_warn
+grun.seed = require("grun.loop").seed
 
 -- ---- grun.core: for grun's own modules. A green is a handle's first slot. ----
 
