@@ -198,14 +198,6 @@ describe("lualib/meta/loop.lua", function()
       check_documentation(declared)
     end
   end)
-
-  it("is about what grun.log, profile and loop document themselves", function()
-    for _, name in ipairs({ "log", "profile", "loop" }) do
-      local declared = declarations(read("lualib/grun/" .. name .. ".lua"), "M.")
-      assert.is_truthy(next(declared))
-      check_documentation(declared)
-    end
-  end)
 end)
 
 describe("lualib/meta/dns.lua", function()

@@ -174,6 +174,8 @@ static void watch(void)
 			stalled = 0;
 			dog.since = now.time;
 		} else {
+			/* A long slice of one thread is no reason to count on many short ones until the next poll. */
+			gr_green_end_turn();
 			stalled += held_up(&last, &now, interval);
 			if (stalled * 1000 > ms) {
 				dog.stats.stalls += !seen;
