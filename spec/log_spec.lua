@@ -159,8 +159,8 @@ end)
 describe("the log in systemd's journal", function()
   it("has priorities and no time", function()
     local err = helper.tmpname()
-    os.execute(("JOURNAL_STREAM=$(stat -c %%d:%%i %s) %s -e 'grun.log.level(%q) grun.log.error(%q) grun.log.info(5)' 2>%s")
-      :format(err, helper.quote(helper.grun), "info", "a\nb", err))
+    local command = "JOURNAL_STREAM=$(stat -c %%d:%%i %s) %s --log info -e 'grun.log.error(%q) grun.log.info(5)' 2>%s"
+    os.execute(command:format(err, helper.quote(helper.grun), "a\nb", err))
     assert.equal("<3>#1 a\n<3>\tb\n<6>#1 5\n", helper.contents(err))
   end)
 end)
@@ -186,7 +186,8 @@ describe("a stderr that takes nothing", function()
     io.read("*l")]]
 
   it("holds up nobody: messages are queued up to 1 MiB, dropped and counted, in order", function()
-    local p = grun.process.spawn({ helper.grun, helper.script(FLOOD), stdin = "pipe", stdout = "pipe", stderr = "pipe" })
+    local p = grun.process.spawn({ helper.grun, helper.script(FLOOD), stdin = "pipe", stdout = "pipe",
+      stderr = "pipe" })
     finally(function()
       p:kill("KILL")
       p:wait()

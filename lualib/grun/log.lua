@@ -89,10 +89,17 @@ function M.level(name)
   return (former)
 end
 
+---@class grun.log.options
+---@field file? string
+---@field syslog? string|true
+---@field facility? string
+---@field ident? string
+---@field level? string
+
 --- Says where messages go from now on: to a file (file = path, appended to), to syslog (syslog =
 --- true or the path of its socket, facility = "daemon", ident = "grun") or to stderr (nothing of
 --- both). level = name sets the level. Returns true, or nil, message, code.
----@param opts { file?: string, syslog?: string|true, facility?: string, ident?: string, level?: string }
+---@param opts grun.log.options
 ---@return true|nil
 ---@return string? message
 ---@return string? code
@@ -100,7 +107,8 @@ function M.open(opts)
   if type(opts) ~= "table" then
     error("open: table expected, got " .. type(opts), 2)
   elseif opts.level ~= nil and not native.level(opts.level) then
-    error("open: level: none, error, warn, info or debug expected, got " .. tostring(opts.level), 2)
+    error("open: level: none, error, warn, info or debug expected, got "
+      .. tostring(opts.level), 2)
   elseif opts.file then
     return native.to_file(opts.file)
   elseif opts.syslog then
@@ -110,8 +118,8 @@ function M.open(opts)
   return native.to_stderr()
 end
 
---- Opens the log's file again, after somebody renamed it, or connects to syslog again. Returns true,
---- or nil, message, code: then it goes on as before.
+--- Opens the log's file again, after somebody renamed it, or connects to syslog again. Returns
+--- true, or nil, message, code: then it goes on as before.
 ---@return true|nil
 ---@return string? message
 ---@return string? code

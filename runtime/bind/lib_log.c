@@ -88,15 +88,9 @@ static int l_log_stats(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-	{"write", l_log_write},
-	{"report", l_log_report},
-	{"level", l_log_level},
-	{"to_stderr", l_log_to_stderr},
-	{"to_file", l_log_to_file},
-	{"to_syslog", l_log_to_syslog},
-	{"reopen", l_log_reopen},
-	{"stats", l_log_stats},
-	{NULL, NULL},
+	{"write", l_log_write},         {"report", l_log_report},   {"level", l_log_level},
+	{"to_stderr", l_log_to_stderr}, {"to_file", l_log_to_file}, {"to_syslog", l_log_to_syslog},
+	{"reopen", l_log_reopen},       {"stats", l_log_stats},     {NULL, NULL},
 };
 
 int luaopen_grun_core_log(lua_State *L)

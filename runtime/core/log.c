@@ -76,8 +76,8 @@ static bool leads_to_journal(int fd)
 	unsigned long long device, inode;
 	struct stat st;
 
-	return value && sscanf(value, "%llu:%llu", &device, &inode) == 2 && fstat(fd, &st) == 0 && st.st_dev == device &&
-	       st.st_ino == inode;
+	return value && sscanf(value, "%llu:%llu", &device, &inode) == 2 && fstat(fd, &st) == 0 &&
+	       st.st_dev == device && st.st_ino == inode;
 }
 
 static int put_who(char *head, size_t size)
@@ -98,7 +98,8 @@ static int put_stamp(enum gr_log_level level, char *head, size_t size)
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	n = strftime(head, size, "%Y-%m-%dT%H:%M:%S", &tm);
-	return (int)n + snprintf(head + n, size - n, ".%03ldZ %s %d ", now.tv_nsec / 1000000, level_names[level], getpid());
+	return (int)n +
+	       snprintf(head + n, size - n, ".%03ldZ %s %d ", now.tv_nsec / 1000000, level_names[level], getpid());
 }
 
 static int put_syslog(enum gr_log_level level, char *head, size_t size)
@@ -109,7 +110,8 @@ static int put_syslog(enum gr_log_level level, char *head, size_t size)
 
 	localtime_r(&now, &tm);
 	strftime(date, sizeof(date), "%b %e %H:%M:%S", &tm);
-	return snprintf(head, size, "<%d>%s %s[%d]: ", target.facility | severities[level], date, target.ident, getpid());
+	return snprintf(head, size, "<%d>%s %s[%d]: ", target.facility | severities[level], date, target.ident,
+			getpid());
 }
 
 /* What stands before the text. Returns its length. */
@@ -311,8 +313,8 @@ int gr_log_to_file(const char *path)
 
 static int facility_of(const char *name)
 {
-	static const char *const names[] = {"kern", "user", "mail", "daemon", "auth",     "syslog", "lpr",
-					    "news", "uucp", "cron", "authpriv", "ftp"};
+	static const char *const names[] = {"kern", "user", "mail", "daemon", "auth",     "syslog",
+					    "lpr",  "news", "uucp", "cron",   "authpriv", "ftp"};
 
 	for (int i = 0; i < (int)(sizeof(names) / sizeof(*names)); i++)
 		if (strcmp(name, names[i]) == 0)

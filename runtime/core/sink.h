@@ -31,10 +31,10 @@ struct gr_sink {
 	struct gr_sink *next;
 };
 
-#define GR_SINK_INIT(number)                                                                          \
-	{                                                                                             \
+#define GR_SINK_INIT(number)                                                                         \
+	{                                                                                            \
 		.fd = (number), .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER, \
-		.done = PTHREAD_COND_INITIALIZER                                                      \
+		.done = PTHREAD_COND_INITIALIZER                                                     \
 	}
 
 /* Makes forks safe that happen while another OS thread uses the sink. Before that thread starts; idempotent. */

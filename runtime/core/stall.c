@@ -334,7 +334,8 @@ bool gr_stall_ask(pthread_t loop, pid_t tid)
 	atomic_store(&stall.placed, false);
 	atomic_store(&stall.answered, false);
 	atomic_store(&stall.asked, true);
-	if (stall.call == -2 || (i >= 0 && calls[i].ends) || (blocked && i < 0 && stall.call >= 0) || !signal_is_ours()) {
+	if (stall.call == -2 || (i >= 0 && calls[i].ends) || (blocked && i < 0 && stall.call >= 0) ||
+	    !signal_is_ours()) {
 		note_thread(gr_current);
 		return true;
 	}
@@ -377,7 +378,8 @@ static void add_thread(struct text *t)
 	if (!stall.on_green)
 		add(t, "the loop's own code");
 	else
-		add(t, stall.name[0] ? "thread #%llu \"%s\"" : "thread #%llu", (unsigned long long)stall.id, stall.name);
+		add(t, stall.name[0] ? "thread #%llu \"%s\"" : "thread #%llu", (unsigned long long)stall.id,
+		    stall.name);
 }
 
 static void add_call(struct text *t)
@@ -390,24 +392,26 @@ static void add_call(struct text *t)
 		add(t, ", blocked in system call %ld", stall.call);
 }
 
-/* file.so: function, innermost first. */
+/* file.so: function, innermost first. Where Lua lines follow, those without a name say nothing more. */
 static void add_frames(struct text *t)
 {
 	int shown = 0;
 
-	for (int i = 0; i < stall.frames && shown < SHOWN; i++, shown++) {
+	for (int i = 0; i < stall.frames && shown < SHOWN; i++) {
 		const char *file, *slash;
 		Dl_info info;
 
-		if (dladdr(stall.pc[i], &info) == 0)
+		if (dladdr(stall.pc[i], &info) == 0 || (stall.told_by_handler && info.dli_sname == NULL))
 			continue;
 		file = info.dli_fname ? info.dli_fname : "?";
 		slash = strrchr(file, '/');
 		file = slash ? slash + 1 : file;
+		shown++;
 		if (info.dli_sname)
 			add(t, "\n\t[C] %s: %s", file, info.dli_sname);
 		else
-			add(t, "\n\t[C] %s+0x%lx", file, (unsigned long)((const char *)stall.pc[i] - (const char *)info.dli_fbase));
+			add(t, "\n\t[C] %s+0x%lx", file,
+			    (unsigned long)((const char *)stall.pc[i] - (const char *)info.dli_fbase));
 	}
 }
 
@@ -453,7 +457,9 @@ bool gr_stall_report(double seconds, uint64_t untold)
 	if (stall.switches != __atomic_load_n(&gr_switches, __ATOMIC_RELAXED))
 		return false;
 	add_thread(&t);
-	add(&t, stall.call >= 0 ? " keeps all others waiting: %.0f ms" : " keeps all others waiting: %.0f ms without a switch",
+	add(&t,
+	    stall.call >= 0 ? " keeps all others waiting: %.0f ms"
+			    : " keeps all others waiting: %.0f ms without a switch",
 	    seconds * 1000);
 	add_place(&t);
 	if (untold > 0)

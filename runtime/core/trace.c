@@ -85,7 +85,8 @@ static void on_switch(struct gr_green *from, struct gr_green *to)
 
 int gr_trace_start(const char *path)
 {
-	int fd = path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_APPEND | O_NOCTTY, 0666) : STDERR_FILENO;
+	int fd =
+		path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_APPEND | O_NOCTTY, 0666) : STDERR_FILENO;
 
 	if (fd < 0)
 		return -errno;

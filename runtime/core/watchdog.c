@@ -34,7 +34,7 @@ static struct {
 	bool started;
 	pid_t tid; /* the loop's OS thread */
 	pthread_t loop;
-	clockid_t clock; /* of its processor time */
+	clockid_t clock;      /* of its processor time */
 	pthread_mutex_t lock; /* the fields below */
 	bool told;            /* the present stall was reported */
 	double since;         /* when it was seen first */
@@ -276,7 +276,8 @@ static void enter_poll(struct ev_loop *loop)
 static void leave_poll(struct ev_loop *loop)
 {
 	(void)loop;
-	atomic_store_explicit(&dog.polls, atomic_load_explicit(&dog.polls, memory_order_relaxed) + 1, memory_order_relaxed);
+	atomic_store_explicit(&dog.polls, atomic_load_explicit(&dog.polls, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
 	atomic_store(&dog.polling, 0);
 	if (__builtin_expect(atomic_load(&dog.asleep) != 0, 0)) {
 		atomic_store(&dog.asleep, 0);
