@@ -91,6 +91,7 @@ describe("a stall", function()
     local err, out = run([[
       local ffi = require("ffi")
       ffi.cdef("int poll(void *, unsigned long, int);")
+      grun.sleep(0.001)
       local start = grun.now()
       io.write(ffi.C.poll(nil, 0, 300), " ", grun.now() - start >= 0.3 and "whole" or "cut short")]])
     assert.equal("0 whole", out)

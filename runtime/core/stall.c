@@ -4,6 +4,7 @@
 #include "core/stall.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -192,18 +193,34 @@ static void note_place(const ucontext_t *context)
 		note_lines(stall.place != IN_COMPILED);
 }
 
-static void on_signal(int number, siginfo_t *info, void *context)
+/* True where no lock of the C library or the dynamic linker can be held: in the VM and in its compiled code. */
+static bool outside_libc(const void *pc)
 {
-	(void)number;
-	(void)info;
-	if (!atomic_load(&stall.asked) || atomic_load(&stall.answered))
-		return;
+	struct dl_find_object object;
+
+	return _dl_find_object((void *)pc, &object) != 0 || object.dlfo_map_start == vm_text.dlfo_map_start;
+}
+
+static void answer(const ucontext_t *context)
+{
 	note_thread(gr_current);
 	note_place(context);
 	stall.told_by_handler = stall.length > 0;
 	if (!stall.told_by_handler && stall.on_green && gr_watchdog_asks.arm)
 		gr_watchdog_asks.arm();
 	atomic_store(&stall.answered, true);
+}
+
+static void on_signal(int number, siginfo_t *info, void *context)
+{
+	int saved = errno;
+
+	(void)number;
+	if (info->si_code == SI_TIMER)
+		gr_watchdog_tick(outside_libc((const void *)pc_of(context)));
+	else if (atomic_load(&stall.asked) && !atomic_load(&stall.answered))
+		answer(context);
+	errno = saved;
 }
 
 /* ---- In the hook ---- */

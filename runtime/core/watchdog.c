@@ -22,7 +22,7 @@
 /* Seconds. */
 static const double REPORT_EVERY = 1.0, /* stalls in between are counted, not reported */
 	HOOK_WAIT = 0.01,               /* until a thread that has reached no Lua is said to be elsewhere */
-	HANDLER_WAIT = 0.05;
+	HANDLER_WAIT = 0.05, START_AFTER = 0.03;
 
 enum { SAMPLES = 4 }; /* within the time that counts as a stall */
 
@@ -32,6 +32,8 @@ static struct {
 	_Atomic uint32_t polling; /* the loop waits for events, or is at its end */
 	_Atomic uint64_t polls;
 	bool started;
+	bool has_timer; /* that is to start it */
+	timer_t timer;
 	pid_t tid; /* the loop's OS thread */
 	pthread_t loop;
 	clockid_t clock;      /* of its processor time */
@@ -238,9 +240,18 @@ static void after_fork(void)
 	pthread_mutex_unlock(&dog.lock);
 }
 
-/* The OS thread is the parent's. Another one starts when this child's loop is polled, if it ever is. */
+static void find_loop(void)
+{
+	dog.tid = gettid();
+	dog.loop = pthread_self();
+	pthread_getcpuclockid(dog.loop, &dog.clock);
+}
+
+/* The watchdog's OS thread is the parent's. Another one starts when this child's loop is polled, if it ever is. */
 static void in_child(void)
 {
+	find_loop();
+	dog.has_timer = false; /* timers are not inherited */
 	pthread_mutex_init(&dog.lock, NULL);
 	dog.started = dog.told = false;
 	dog.untold = 0;
@@ -251,19 +262,45 @@ static void in_child(void)
 
 static void start(void)
 {
+	dog.started = true; /* also when it fails: trying again would not help */
+	if (dog.has_timer)
+		timer_delete(dog.timer);
+	dog.has_timer = false;
+	start_thread();
+}
+
+/* On the loop's OS thread. Scripts that neither wait nor compute for long do without the other one: it starts after the
+ * first poll, or when START_AFTER seconds of processor time were used before that. Then a timer sends the signal of
+ * core/stall.h, whose handler asks here. */
+static void watch_start(void)
+{
+	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGURG};
+	struct itimerspec at = {.it_value.tv_nsec = (long)(START_AFTER * 1e9), .it_interval.tv_nsec = 5000000};
+
+	event._sigev_un._tid = dog.tid;
+	dog.has_timer = timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &dog.timer) == 0;
+	if (dog.has_timer)
+		timer_settime(dog.timer, 0, &at, NULL);
+}
+
+void gr_watchdog_tick(bool safe)
+{
+	if (safe && !dog.started && atomic_load(&dog.ms) > 0)
+		start();
+}
+
+static void prepare(void)
+{
 	static bool prepared;
 
-	if (!prepared) {
-		gr_log_share();
-		pthread_atfork(before_fork, after_fork, in_child);
-		prepared = true;
-	}
-	dog.started = true; /* also when it fails: trying again would not help */
-	dog.tid = gettid();
-	dog.loop = pthread_self();
-	pthread_getcpuclockid(dog.loop, &dog.clock);
+	if (prepared)
+		return;
+	prepared = true;
+	gr_log_share();
+	pthread_atfork(before_fork, after_fork, in_child);
+	find_loop();
 	gr_stall_init();
-	start_thread();
+	watch_start();
 }
 
 /* libev calls these right around the system call. */
@@ -283,7 +320,7 @@ static void leave_poll(struct ev_loop *loop)
 		atomic_store(&dog.asleep, 0);
 		futex(&dog.asleep, FUTEX_WAKE_PRIVATE, 1);
 	}
-	if (__builtin_expect(!dog.started, 0) && atomic_load(&dog.ms) > 0)
+	if (__builtin_expect(!dog.started, 0))
 		start();
 }
 
@@ -300,9 +337,9 @@ uint32_t gr_watchdog_set(uint32_t ms)
 		ms = GR_WATCHDOG_MIN_MS;
 	ev_set_loop_release_cb(gr_hub.loop, ms > 0 ? enter_poll : NULL, ms > 0 ? leave_poll : NULL);
 	atomic_store(&dog.ms, ms);
-	if (ms > 0 && !dog.started)
-		start();
-	else if (former == 0 && ms > 0)
+	if (ms > 0)
+		prepare();
+	if (former == 0 && ms > 0)
 		futex(&dog.ms, FUTEX_WAKE_PRIVATE, 1);
 	return former;
 }

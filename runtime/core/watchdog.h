@@ -21,13 +21,16 @@ struct gr_watchdog_asks {
 };
 extern struct gr_watchdog_asks gr_watchdog_asks;
 
-/* Reports stalls longer than `ms` from now on (at least GR_WATCHDOG_MIN_MS); 0: none. Starts the OS thread if needed; on
- * the loop's OS thread. Returns the former value. Where no OS thread can be started nothing is watched. */
+/* Reports stalls longer than `ms` from now on (at least GR_WATCHDOG_MIN_MS); 0: none. On the loop's OS thread. The other one
+ * starts a little later. Returns the former value. Where no OS thread can be started nothing is watched. */
 uint32_t gr_watchdog_set(uint32_t ms);
 uint32_t gr_watchdog_ms(void);
 
 /* The loop is at its end: reports the end of a stall that was reported, and watches no more. */
 void gr_watchdog_stop(void);
+
+/* For core/stall.c: its signal came without being asked for. `safe`: an OS thread may be started in the handler. */
+void gr_watchdog_tick(bool safe);
 
 /* For `arm`: the Lua lines of the running thread, told by the hook that was armed. Any thread's hook may call it. */
 void gr_watchdog_at(const char *lines, size_t n);
