@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "bind/lib_control.h"
+#include "bind/lib_loop.h"
+#include "bind/lib_profile.h"
 #include "bind/lib_thread.h"
 #include "bind/state.h"
 #include "core/error.h"
@@ -18,6 +20,8 @@
 #include "core/log.h"
 #include "core/signal.h"
 #include "core/stack.h"
+#include "core/trace.h"
+#include "core/watchdog.h"
 #include "options.h"
 #include "posix/coop.h"
 
@@ -141,11 +145,49 @@ static int spawn_script(void)
 	return rc;
 }
 
+/* ---- Looking inside ---- */
+
 static bool wants_control(const struct gr_options *o)
 {
-	const char *word = getenv("GRUN_CONTROL");
+	const char *word = o->environment ? getenv("GRUN_CONTROL") : NULL;
 
 	return o->control && !(word && strcmp(word, "off") == 0);
+}
+
+static int open_log(const struct gr_options *o)
+{
+	const char *facility = o->log_syslog && *o->log_syslog ? o->log_syslog : "daemon";
+	int rc = 0;
+
+	if (o->log_syslog)
+		rc = gr_log_to_syslog(NULL, facility, NULL);
+	else if (o->log_file)
+		rc = gr_log_to_file(o->log_file);
+	if (rc < 0)
+		gr_log(GR_LOG_ERROR, "cannot open the log %s: %s", o->log_syslog ? facility : o->log_file, gr_strerror(rc));
+	return rc;
+}
+
+static int open_trace(const struct gr_options *o)
+{
+	int rc = o->trace ? gr_trace_start(*o->trace ? o->trace : NULL) : 0;
+
+	if (rc < 0)
+		gr_log(GR_LOG_ERROR, "cannot write the trace %s: %s", o->trace, gr_strerror(rc));
+	return rc;
+}
+
+static void start_watchdog(const struct gr_options *o)
+{
+	const char *value = o->environment ? getenv("GRUN_BLOCK_WARN_MS") : NULL;
+	char *end = NULL;
+	double ms = value ? strtod(value, &end) : GR_WATCHDOG_MS;
+
+	if (value && (end == value || *end || !(ms >= 0 && ms <= 1e6))) {
+		gr_log(GR_LOG_WARN, "GRUN_BLOCK_WARN_MS needs milliseconds from 0 to 1000000, not '%s'", value);
+		ms = GR_WATCHDOG_MS;
+	}
+	gr_loop_watch((uint32_t)ms);
 }
 
 static int run(struct gr_options *o)
@@ -166,7 +208,12 @@ static int run(struct gr_options *o)
 	}
 	if (wants_control(o))
 		gr_control_start_later();
+	if (o->profile)
+		gr_profile_start((int)o->profile_interval, o->profile);
+	start_watchdog(o);
 	ended = gr_hub_run();
+	gr_watchdog_stop();
+	gr_profile_finish();
 	gr_control_remove();
 	if (ended == GR_HUB_DEADLOCK)
 		gr_lua.exit_status = EXIT_DEADLOCK;
@@ -201,5 +248,7 @@ int main(int argc, char **argv)
 		gr_log(GR_LOG_ERROR, "cannot start the event loop: %s", gr_strerror(rc));
 		return EXIT_FAILURE;
 	}
+	if (open_log(&o) < 0 || open_trace(&o) < 0)
+		return EXIT_FAILURE;
 	return run(&o);
 }

@@ -31,6 +31,11 @@ static const char usage[] =
 	"  --stack-size KIB   C stack of a thread, in KiB of address space (default 256)\n"
 	"  --seed N           pick ready threads in a pseudo-random order\n"
 	"  --log LEVEL        none, error, warn (default), info or debug\n"
+	"  --log-file FILE    append the log to a file instead of stderr\n"
+	"  --log-syslog[=FACILITY]   send the log to syslog (default facility: daemon)\n"
+	"  --trace-switches[=FILE]   write a line for every switch between threads (default: to stderr)\n"
+	"  --profile FILE     sample where time goes; folded stacks for flame graphs at the end\n"
+	"  --profile-interval MS     milliseconds between two samples (default 10)\n"
 	"  -q, --quiet        no banner, no warnings\n"
 	"  --help             show this text\n";
 
@@ -146,6 +151,36 @@ static int apply_log(struct gr_options *o, const struct gr_setting *s)
 	return -1;
 }
 
+static int apply_log_file(struct gr_options *o, const struct gr_setting *s)
+{
+	o->log_file = s->value;
+	return 0;
+}
+
+static int apply_log_syslog(struct gr_options *o, const struct gr_setting *s)
+{
+	o->log_syslog = s->value ? s->value : "";
+	return 0;
+}
+
+static int apply_trace(struct gr_options *o, const struct gr_setting *s)
+{
+	o->trace = s->value ? s->value : "";
+	return 0;
+}
+
+static int apply_profile(struct gr_options *o, const struct gr_setting *s)
+{
+	o->profile = s->value;
+	return 0;
+}
+
+static int apply_profile_interval(struct gr_options *o, const struct gr_setting *s)
+{
+	o->profile_interval = s->number;
+	return 0;
+}
+
 static const struct option options[] = {
 	{"e", 'e', .takes = TEXT, .apply = apply_action},
 	{"l", 'l', .takes = TEXT, .apply = apply_action},
@@ -163,6 +198,11 @@ static const struct option options[] = {
 	{"stack-size", .takes = NUMBER, .low = 64, .high = 1 << 20, .apply = apply_stack_size},
 	{"seed", .takes = NUMBER, .low = 1, .high = 9007199254740991.0, .apply = apply_seed},
 	{"log", .takes = TEXT, .apply = apply_log},
+	{"log-file", .takes = TEXT, .apply = apply_log_file},
+	{"log-syslog", .takes = ATTACHED, .apply = apply_log_syslog},
+	{"trace-switches", .takes = ATTACHED, .apply = apply_trace},
+	{"profile", .takes = TEXT, .apply = apply_profile},
+	{"profile-interval", .takes = NUMBER, .low = 1, .high = 10000, .apply = apply_profile_interval},
 };
 
 enum { N_OPTIONS = sizeof(options) / sizeof(*options) };
@@ -250,6 +290,7 @@ int gr_options_parse(struct gr_options *o, int argc, char **argv)
 	int i = 1;
 
 	*o = (struct gr_options){.argc = argc, .argv = argv, .environment = true, .coop = true, .control = true};
+	o->profile_interval = 10;
 	o->settings = calloc((size_t)argc + 1, sizeof(*o->settings));
 	if (o->settings == NULL) {
 		fputs("grun: out of memory\n", stderr);

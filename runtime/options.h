@@ -26,6 +26,11 @@ struct gr_options {
 	bool coop;                   /* libc's blocking calls let other threads run */
 	bool control;                /* listens on a control socket */
 	double seed;                 /* of the ready order; 0: none */
+	const char *log_file;        /* NULL: stderr */
+	const char *log_syslog;      /* facility, "" for the default; NULL: not to syslog */
+	const char *trace;           /* file for the trace of switches, "" for stderr; NULL: none */
+	const char *profile;         /* file for the profiler; NULL: it is off */
+	double profile_interval;     /* milliseconds */
 	struct gr_setting *settings; /* what lualib/grun/main.lua acts on */
 	int nsettings;
 };

@@ -190,6 +190,16 @@ describe("lualib/meta/process.lua and fs.lua", function()
   end)
 end)
 
+describe("lualib/meta/loop.lua", function()
+  it("declares every function of grun.core.log, loop and profile and no other", function()
+    for _, name in ipairs({ "log", "loop", "profile" }) do
+      local declared = declarations(read("lualib/meta/loop.lua"), name .. ".")
+      assert.same(names(functions(require("grun.core." .. name))), names(declared))
+      check_documentation(declared)
+    end
+  end)
+end)
+
 describe("lualib/meta/dns.lua", function()
   local declared = declarations(read("lualib/meta/dns.lua"), "M.")
 

@@ -67,6 +67,10 @@ local later = {
   coop = "grun.coop",
   stats = "grun.stats",
   backdoor = "grun.backdoor",
+  log = "grun.log",
+  profile = "grun.profile",
+  block_warn = "grun.loop",
+  seed = "grun.loop",
 }
 
 package.loaded["grun"] = setmetatable(grun, {

@@ -294,8 +294,9 @@ function M.deadlock()
   for _, t in ipairs(core.list()) do
     n = n + (t[1] and core.info(t[1]).daemon and 0 or 1)
   end
-  io.stderr:write(("grun: deadlock: %d thread%s wait%s for what can never happen\n%s\n"):format(
-    n, n == 1 and "" or "s", n == 1 and "s" or "", M.tree()))
+  local text = ("deadlock: %d thread%s wait%s for what can never happen\n%s"):format(
+    n, n == 1 and "" or "s", n == 1 and "s" or "", M.tree())
+  require("grun.core.log").report(text)
   return false
 end
 

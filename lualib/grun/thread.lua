@@ -253,7 +253,7 @@ end
 
 local handler
 
---- Makes fn(thread, err, traceback) replace the report on stderr; nil restores it. Returns the
+--- Makes fn(thread, err, traceback) replace the report in the log; nil restores it. Returns the
 --- previous one.
 function M.on_error(fn)
   if fn ~= nil and type(fn) ~= "function" then
@@ -279,14 +279,16 @@ local function describe(err)
   return "(error object is a " .. type(err) .. " value)"
 end
 
+local function log(text)
+  require("grun.core.log").report(text)
+end
+
 local function report(self, err, traceback)
   local text = describe(err)
-  if rawget(self, "_script") then
-    text = "grun: " .. text
-  else
+  if not rawget(self, "_script") then
     local name = self.name
     name = name and " \"" .. name .. "\"" or ""
-    text = ("grun: thread #%d%s failed: %s"):format(self[ID], name, text)
+    text = ("thread #%d%s failed: %s"):format(self[ID], name, text)
   end
   if traceback then
     text = text .. "\n" .. traceback
@@ -294,7 +296,7 @@ local function report(self, err, traceback)
   if self[SPAWNER] then
     text = text .. "\nspawned at " .. self.spawned_at
   end
-  io.stderr:write(text, "\n")
+  log(text)
 end
 
 --- Reports an error that did not end the running thread, as M.caught gives it; `what` failed.
@@ -302,8 +304,8 @@ function M.report(what, caught)
   if handler and pcall(handler, core.current(), caught.err, caught.traceback) then
     return
   end
-  local text = ("grun: %s failed: %s"):format(what, describe(caught.err))
-  io.stderr:write(text, "\n", caught.traceback and caught.traceback .. "\n" or "")
+  local text = ("%s failed: %s"):format(what, describe(caught.err))
+  log(caught.traceback and text .. "\n" .. caught.traceback or text)
 end
 
 local function failed(self)
@@ -320,7 +322,7 @@ local function failed(self)
   local ok, problem = pcall(handler, self, err, traceback)
   if not ok then
     report(self, err, traceback)
-    io.stderr:write("grun: on_error failed as well: ", describe(problem), "\n")
+    log("on_error failed as well: " .. describe(problem))
   end
 end
 

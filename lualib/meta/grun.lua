@@ -59,7 +59,7 @@ function grun.now() end
 ---@return grun.thread[]
 function grun.threads() end
 
---- Makes fn(thread, err, traceback) replace the report of uncaught errors on stderr; nil restores
+--- Makes fn(thread, err, traceback) replace the report of uncaught errors in the log; nil restores
 --- that. Returns the previous one.
 ---@param fn? fun(thread: grun.thread, err: any, traceback?: string)
 ---@return function|nil
@@ -299,6 +299,10 @@ grun.tls = require("grun.tls").tls
 grun.coop = require("grun.coop")
 grun.stats = require("grun.stats").stats
 grun.backdoor = require("grun.backdoor").backdoor
+grun.log = require("grun.log")
+grun.profile = require("grun.profile")
+grun.block_warn = require("grun.loop").block_warn
+grun.seed = require("grun.loop").seed
 
 -- ---- grun.core: for grun's own modules. A green is a handle's first slot. ----
 

@@ -761,6 +761,7 @@ const char *gr_thread_site(const struct gr_green *g, int *line)
 	static lua_Debug ar;
 	lua_State *L = gr_lua.hub;
 	const char *source = NULL;
+	int top = lua_gettop(L);
 
 	lua_rawgeti(L, LUA_REGISTRYINDEX, gr_lua.threads);
 	lua_rawgeti(L, -1, (int)g->index + 1);
@@ -771,6 +772,7 @@ const char *gr_thread_site(const struct gr_green *g, int *line)
 		if (lua_isfunction(L, -1) && lua_getinfo(L, ">S", &ar))
 			source = ar.short_src;
 	}
+	lua_settop(L, top);
 	return source;
 }
 

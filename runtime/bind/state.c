@@ -24,10 +24,13 @@
 #include "bind/lib_httptext.h"
 #include "bind/lib_inspect.h"
 #include "bind/lib_io.h"
+#include "bind/lib_log.h"
+#include "bind/lib_loop.h"
 #include "bind/lib_multipart.h"
 #include "bind/lib_net.h"
 #include "bind/lib_offload.h"
 #include "bind/lib_process.h"
+#include "bind/lib_profile.h"
 #include "bind/lib_require.h"
 #include "bind/lib_signal.h"
 #include "bind/lib_terminal.h"
@@ -115,7 +118,12 @@ void gr_lua_restore_nopark(const char **saved)
 		gr_lua.nopark = *saved;
 }
 
-static lua_Hook user_hook;
+static struct {
+	lua_Hook f;
+	int mask, count;
+} user_hook; /* what the script or a module of its has set */
+
+static void (*peek)(lua_State *L);
 
 static void hook(lua_State *L, lua_Debug *ar)
 {
@@ -125,20 +133,43 @@ static void hook(lua_State *L, lua_Debug *ar)
 	if (gr_current->user_flags & GR_THREAD_ENDING)
 		return;
 	gr_lua.nopark = "in a debug hook";
-	user_hook(L, ar);
+	user_hook.f(L, ar);
+}
+
+static void set_user_hook(void)
+{
+	gr_lua.sethook(gr_lua.main, user_hook.f ? hook : NULL, user_hook.mask, user_hook.count);
+}
+
+static void peek_hook(lua_State *L, lua_Debug *ar)
+{
+	if (ar->event == LUA_HOOKCOUNT)
+		peek(L);
+	else if (user_hook.f)
+		hook(L, ar);
+}
+
+void gr_lua_peek(void (*f)(lua_State *L))
+{
+	peek = f;
+	gr_lua.sethook(gr_lua.main, peek_hook, user_hook.mask | LUA_MASKCOUNT, 1);
+}
+
+void gr_lua_unpeek(void)
+{
+	set_user_hook();
 }
 
 /* LuaJIT's own debug.sethook and C modules alike come here instead of to libluajit (see posix/export.list). */
 int lua_sethook(lua_State *L, lua_Hook f, int mask, int count)
 {
-	static int (*next)(lua_State *, lua_Hook, int, int);
-
-	if (next == NULL)
-		next = (int (*)(lua_State *, lua_Hook, int, int))dlsym(RTLD_NEXT, "lua_sethook");
 	if (gr_lua_elsewhere)
-		return next(L, f, mask, count);
-	user_hook = mask ? f : NULL;
-	return next(L, user_hook ? hook : NULL, mask, count);
+		return gr_lua.sethook(L, f, mask, count);
+	user_hook.f = mask ? f : NULL;
+	user_hook.mask = f ? mask : 0;
+	user_hook.count = count;
+	set_user_hook();
+	return 1;
 }
 
 lua_Hook lua_gethook(lua_State *L)
@@ -146,7 +177,7 @@ lua_Hook lua_gethook(lua_State *L)
 	static lua_Hook (*next)(lua_State *);
 
 	if (!gr_lua_elsewhere)
-		return user_hook;
+		return user_hook.f;
 	if (next == NULL)
 		next = (lua_Hook(*)(lua_State *))dlsym(RTLD_NEXT, "lua_gethook");
 	return next(L);
@@ -360,6 +391,12 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.terminal");
 	lua_pushcfunction(L, luaopen_grun_core_control);
 	set_module(L, "grun.core.control");
+	lua_pushcfunction(L, luaopen_grun_core_log);
+	set_module(L, "grun.core.log");
+	lua_pushcfunction(L, luaopen_grun_core_loop);
+	set_module(L, "grun.core.loop");
+	lua_pushcfunction(L, luaopen_grun_core_profile);
+	set_module(L, "grun.core.profile");
 	for (int i = 0; repaired[i]; i++) {
 		lua_pushcfunction(L, l_load_repaired);
 		lua_setfield(L, -2, repaired[i]);
@@ -481,6 +518,7 @@ lua_State *gr_state_new(bool environment)
 		return NULL;
 	memset(&gr_lua, 0, sizeof(gr_lua));
 	gr_lua.gc = (int (*)(lua_State *, int, int))dlsym(RTLD_NEXT, "lua_gc");
+	gr_lua.sethook = (int (*)(lua_State *, lua_Hook, int, int))dlsym(RTLD_NEXT, "lua_sethook");
 	gr_lua.main = L;
 	lua_pushcfunction(L, l_setup);
 	lua_pushlightuserdata(L, &environment);

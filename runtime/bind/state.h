@@ -23,6 +23,7 @@ struct gr_lua {
 	bool exit_close; /* … and wants the state closed */
 	const char *nopark;                          /* why nothing may wait now, or NULL */
 	int (*gc)(lua_State *L, int what, int data); /* libluajit's lua_gc, which ours stands in front of */
+	int (*sethook)(lua_State *L, lua_Hook f, int mask, int count); /* the same of lua_sethook */
 	bool ffi_loaded;
 	bool forked;     /* this is a child that a C module forked: nothing waits ever again */
 };
@@ -41,6 +42,11 @@ void gr_state_close(void);
 
 /* The wrapper around every C function that LuaJIT calls, see state.c. */
 int gr_lua_wrap(lua_State *L, lua_CFunction f);
+
+/* Calls f, async-signal-safe, with the next line of Lua that is interpreted, besides what hook the script has set; until
+ * gr_lua_unpeek is called, in f or later. */
+void gr_lua_peek(void (*f)(lua_State *L));
+void gr_lua_unpeek(void);
 
 /* For __attribute__((cleanup)) on a copy of gr_lua.nopark. */
 void gr_lua_restore_nopark(const char **saved);

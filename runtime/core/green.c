@@ -128,12 +128,31 @@ static inline struct gr_green *pop(void)
 	return g;
 }
 
-static void before_switch(void)
+static void do_nothing(void)
+{
+}
+
+/* Tracing rides on the one test that every switch makes: on_switch is never NULL then. */
+static void before_switch(struct gr_green *self, struct gr_green *next)
 {
 	void (*f)(void) = gr_hub.on_switch;
 
-	gr_hub.on_switch = NULL;
+	gr_hub.on_switch = gr_hub.trace ? do_nothing : NULL;
 	f();
+	if (gr_hub.trace)
+		gr_hub.trace(self, next);
+}
+
+/* Should this be lost to a write of the loop's at the same time, another one follows. */
+void gr_green_end_turn(void)
+{
+	__atomic_store_n(&runq.budget, 0, __ATOMIC_RELAXED);
+}
+
+void gr_green_trace(void)
+{
+	if (gr_hub.on_switch == NULL)
+		gr_hub.on_switch = do_nothing;
 }
 
 static inline void switch_to(struct gr_green *next)
@@ -141,7 +160,7 @@ static inline void switch_to(struct gr_green *next)
 	struct gr_green *self = gr_current;
 
 	if (__builtin_expect(gr_hub.on_switch != NULL, 0))
-		before_switch();
+		before_switch(self, next);
 	if (__builtin_expect(gr_hibernates(next), 0))
 		gr_hibernate_wake(next);
 	gr_current = next;
@@ -178,7 +197,8 @@ double gr_turn_start(void)
 
 void gr_green_seed(uint64_t seed)
 {
-	runq.seed = seed;
+	/* Spread (the multiplier of splitmix64), so that small neighbours differ from the first pick on. */
+	runq.seed = seed * 0x9E3779B97F4A7C15u;
 }
 
 /* On the parked thread's stack, which goes on being parked. */

@@ -154,6 +154,10 @@ uint32_t gr_green_nfree(void);
 void gr_green_free_all(void);
 /* Leaves the current thread for the hub for ever. */
 void gr_abandon(void);
+/* The next thread that yields or parks lets the hub poll; from any OS thread. */
+void gr_green_end_turn(void);
+/* From now on gr_hub.trace is called before every switch. */
+void gr_green_trace(void);
 /* See gr_hub_seed. */
 void gr_green_seed(uint64_t seed);
 

@@ -4,6 +4,7 @@
 #include "core/hub.h"
 
 #include <errno.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -68,6 +69,8 @@ static void report_fault(const char *what)
 static void on_fault(int number, siginfo_t *info, void *context)
 {
 	(void)context;
+	if (gr_hub.on_fault)
+		siglongjmp(*(sigjmp_buf *)gr_hub.on_fault, 1);
 	if (gr_on_green() && gr_stack_guards(&gr_current->stack, info->si_addr)) {
 		report_fault("C stack overflow");
 		signal(SIGABRT, SIG_DFL);
@@ -148,6 +151,8 @@ static void before_poll(void)
 	gr_hub.on_poll = NULL;
 	if (f)
 		f();
+	if (gr_hub.trace_flush)
+		gr_hub.trace_flush();
 }
 
 static void end_turn(void)

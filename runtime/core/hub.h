@@ -28,10 +28,15 @@ struct gr_hub {
 	int (*may_wait)(void);
 	/* Called once, before the next switch, and NULL again from then on. Must not switch. */
 	void (*on_switch)(void);
-	/* The same before the loop is polled for events the next time. */
+	/* Called before every switch, once gr_green_trace was called; and before every poll. Must not switch. */
+	void (*trace)(struct gr_green *from, struct gr_green *to);
+	void (*trace_flush)(void);
+	/* As on_switch, before the loop is polled for events the next time. */
 	void (*on_poll)(void);
 	/* May others look into this thread's stack without asking the core first? */
 	bool (*exposed)(const struct gr_green *g);
+	/* Where a bad address that is used now leads to (a sigjmp_buf), or NULL. */
+	void *on_fault;
 	/* Where a thread was spawned: the source's name (NULL: unknown) and *line. Called by the overflow reporter on the
 	 * signal stack, when the thread's own stack is full. */
 	const char *(*spawn_site)(const struct gr_green *g, int *line);
