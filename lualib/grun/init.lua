@@ -64,6 +64,7 @@ local later = {
   offload_threads = "grun.offload",
   tls = "grun.tls",
   coop = "grun.coop",
+  worker = "grun.worker",
 }
 
 package.loaded["grun"] = setmetatable(grun, {

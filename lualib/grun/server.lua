@@ -150,6 +150,9 @@ local function serve(self, conn)
   self._threads[conn] = t
   self._active = self._active + 1
   self._accepted = self._accepted + 1
+  if service.served and not self._http then
+    service.served(1)
+  end
 end
 
 local function accept_all(self)
@@ -229,13 +232,13 @@ end
 
 function Server:_end(grace)
   self._stopping = true
-  if grace > 0 then
+  if grace > 0 and not service.shared[self._listener] then
     self._listener:_stop()
   else
     self._listener:close()
   end
   if self._http then
-    self._http:drain()
+    self._http:drain(grace)
   end
   changed(self)
 end
