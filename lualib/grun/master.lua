@@ -66,12 +66,23 @@ end
 
 -- ---- Times ----
 
+-- Returns what cancel() takes.
 local function after(seconds, fn)
+  local timer = {}
   local t = core.spawn_later(seconds, function()
+    timer.thread = nil
     events:put(fn)
   end)
   core.daemon(t[1])
-  return t
+  timer.thread = t
+  return timer
+end
+
+local function cancel(timer)
+  if timer and timer.thread then
+    timer.thread:cancel("not needed")
+    timer.thread = nil
+  end
 end
 
 -- ---- Workers ----
@@ -101,12 +112,18 @@ end
 function Worker:stop(how, seconds)
   self.asked = true
   core.spawn(self.say, self, how)
-  after(seconds, function()
+  cancel(self.deadline)
+  self.deadline = after(seconds, function()
     if workers[self] then
       log("%s did not stop within %g s and is killed", self:name(), seconds)
-      self.process:kill("KILL")
+      self:kill()
     end
   end)
+end
+
+function Worker:kill()
+  self.killed = true
+  self.process:kill("KILL")
 end
 
 function Worker:retire()
@@ -162,6 +179,9 @@ local function give_socket(worker, line)
   for i = 5, #fields do
     local name, letter, value = fields[i]:match("^([^=]*)=(.)(.*)$")
     opts[name] = readers[letter] and readers[letter](value)
+  end
+  if stopping then
+    return worker:say("error ECANCELED the master is stopping")
   end
   worker.listened = true
   local fd, message, code = inherit.open(fields[2], fields[4], fields[3], opts, worker.generation)
@@ -270,7 +290,7 @@ end
 local function kill_all()
   stopping = "kill"
   for worker in pairs(workers) do
-    worker.process:kill("KILL")
+    worker:kill()
   end
 end
 
@@ -498,11 +518,12 @@ end
 
 function on_end(worker, code, signal)
   workers[worker] = nil
+  cancel(worker.deadline)
   local slot = slots[worker.id] or {}
   local why = reason_of(worker, code, signal)
   local clean = code == 0
   if stopping then
-    if not clean and stopping ~= "kill" then
+    if not clean and not worker.killed and worker.ready then
       log("%s %s", worker:name(), why)
     end
     return end_if_alone()
@@ -518,7 +539,7 @@ function on_end(worker, code, signal)
       return abort_reload(worker, why)
     end
     log("%s %s before it served", worker:name(), why)
-  elseif not clean then
+  elseif not clean and not worker.killed then
     log("%s %s", worker:name(), why)
   end
   if not reloading then

@@ -405,7 +405,10 @@ function M.run(config, prelude)
   if opts.access_log then
     io.stdout:setvbuf("line")
   end
-  start(list, handler, opts, name, config.quiet)
+  -- One worker speaks for all.
+  local worker = package.loaded["grun.worker"]
+  local mute = worker and worker.id() and (worker.id() > 1 or worker.generation() > 1)
+  start(list, handler, opts, name, config.quiet or mute)
 end
 
 return M

@@ -13,7 +13,7 @@ local LOOK_AGAIN = 0.25 -- seconds until threads that came since are cancelled a
 
 local M = {}
 local status -- the exit status, once the stop has begun
-local drained -- when the grace period ends
+local began, drained -- when it did, and when the grace period ends
 local first_steps = {} -- functions
 
 local function grace_period()
@@ -78,26 +78,31 @@ local function abandon(list, seconds)
   os.exit(status)
 end
 
-local function stop_servers(grace)
+-- `told`: set of those that know already.
+local function stop_servers(grace, told)
   for _, server in ipairs(servers()) do
-    daemon("stop " .. tostring(server), server.stop, server, grace)
+    if not told[server] then
+      told[server] = true
+      daemon("stop " .. tostring(server), server.stop, server, grace)
+    end
   end
 end
 
-local function stop(reason, grace)
+local function stop(reason)
   local wait = require("grun.wait").wait
   for _, fn in ipairs(first_steps) do
     rawset(core.spawn(fn), "_first_step", true)
   end
-  stop_servers(grace)
-  local list = remaining()
+  local list, told = remaining(), {}
   while #list > 0 and core.now() < drained + UNWIND do
+    -- Threads that do not heed a cancel may start servers still.
+    stop_servers(math.max(0, drained - core.now()), told)
     cancel(list, reason)
     wait(list, math.max(0, math.min(LOOK_AGAIN, drained + UNWIND - core.now())))
     list = remaining()
   end
   if #list > 0 then
-    abandon(list, grace + UNWIND)
+    abandon(list, drained + UNWIND - began)
   end
   -- A script that failed on its way out has set another one.
   core.set_status(status)
@@ -110,12 +115,13 @@ function M.start(reason, exit_status, grace)
   grace = grace or grace_period()
   if not status then
     status = exit_status
-    drained = core.now() + grace
+    began = core.now()
+    drained = began + grace
     core.set_status(status)
-    daemon("stop", stop, reason, grace)
+    daemon("stop", stop, reason)
   elseif core.now() + grace < drained then
     drained = core.now() + grace
-    stop_servers(grace)
+    stop_servers(grace, {})
   end
 end
 
