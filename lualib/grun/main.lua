@@ -140,7 +140,7 @@ local function check_scripts(config, names)
     end
   end
   if status == 0 and #config.settings > 0 then
-    require("grun.settings").act(config, {}, fail_format, table.concat(names, " "))
+    require("grun.settings").act(config, {}, fail_format, names)
   end
   os.exit(status)
 end
@@ -223,8 +223,7 @@ local function run_master(config, scripts)
   for _, setting in ipairs(config.settings) do
     asked = asked or not actions[setting[1]]
   end
-  return asked and #scripts > 0 and require("grun.settings").act(config, {}, fail_format,
-    table.concat(scripts, " "))
+  return asked and #scripts > 0 and require("grun.settings").act(config, {}, fail_format, scripts)
 end
 
 local function is_command(config)

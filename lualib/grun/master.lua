@@ -3,8 +3,8 @@
 -- in order.
 --
 -- A worker is this program executed anew with the same command line (so it is always clean, and a
--- reload takes new code); it finds its master on descriptor 3 and the board, memory that both see,
--- on 4. All that happens (signals, words and ends of workers, times) is a function in one queue,
+-- reload takes new code); it finds its master on the descriptors 3 and 5 (see worker.lua) and the
+-- board, memory that both see, on 4. All that happens (signals, words and ends of workers, times) is a function in one queue,
 -- which the main thread calls one by one; between them the master sleeps.
 
 local core = require("grun.core")
@@ -64,6 +64,13 @@ local function fail(format, ...)
   os.exit(1)
 end
 
+local function spawn_daemon(name, fn, ...)
+  local t = core.spawn(fn, ...)
+  t.name = name
+  core.daemon(t[1])
+  return t
+end
+
 -- ---- Times ----
 
 -- Returns what cancel() takes.
@@ -92,7 +99,8 @@ end
 ---@field generation integer
 ---@field entry integer of the board
 ---@field process grun.process
----@field conn grun.conn
+---@field conn grun.conn words
+---@field sockets grun.conn descriptors of sockets
 ---@field started number
 ---@field ready boolean
 ---@field asked boolean it was told to stop
@@ -171,6 +179,7 @@ local readers = {
 
 -- Answers a request for a socket; the reverse of worker.lua's encode().
 local function give_socket(worker, line)
+  local conn = worker.sockets
   local fields = {}
   for field in line:gmatch("[^\t]+") do
     fields[#fields + 1] = unescape(field)
@@ -181,40 +190,44 @@ local function give_socket(worker, line)
     opts[name] = readers[letter] and readers[letter](value)
   end
   if stopping then
-    return worker:say("error ECANCELED the master is stopping")
+    return conn:write("ECANCELED the master is stopping\n")
   end
   worker.listened = true
   local fd, message, code = inherit.open(fields[2], fields[4], fields[3], opts, worker.generation)
   if fd then
-    worker.conn:send_fd(fd)
+    conn:send_fd(fd)
   else
-    worker:say(("error %s %s"):format(code or "unknown", message))
+    conn:write(code or "unknown", " ", (message:gsub("\n.*", "")), "\n")
   end
 end
 
 local on_word, on_end
 
-local function listen_to(worker)
-  for line in worker.conn:lines() do
-    if line:find("^listen\t") then
-      give_socket(worker, line)
-    else
-      events:put(function()
-        on_word(worker, line)
-      end)
-    end
+local function each_line(conn, fn, worker)
+  local line = conn:read("l")
+  while line do
+    fn(worker, line)
+    line = conn:read("l")
   end
 end
 
+local function take_word(worker, line)
+  events:put(function()
+    on_word(worker, line)
+  end)
+end
+
 local function attend(worker)
-  local listening = core.spawn(listen_to, worker)
-  listening.name = "words of " .. worker:name()
-  core.daemon(listening[1])
+  local listening = spawn_daemon("words of " .. worker:name(), each_line, worker.conn, take_word,
+    worker)
+  spawn_daemon("sockets for " .. worker:name(), each_line, worker.sockets, give_socket,
+    worker)
   local code, what, signal = worker.process:wait()
   if not listening:join(GONE) then
     listening:cancel("the worker has ended")
   end
   worker.conn:close()
+  worker.sockets:close()
   events:put(function()
     on_end(worker, code, what == "signal" and signal)
   end)
@@ -224,24 +237,26 @@ end
 local function start(slot)
   local entry = free_entry()
   local ours, theirs = net.pair()
+  local to_send, to_receive = net.pair()
   local words = command()
   words.program = "/proc/self/exe"
   words.env = environment(slot.id, entry)
-  words.fds = { theirs:fd(), board }
+  words.fds = { theirs:fd(), board, to_receive:fd() }
   local p, message = process.spawn(words)
   theirs:close()
+  to_receive:close()
   if not p then
     ours:close()
+    to_send:close()
     return nil, message
   end
   local worker = setmetatable({
     id = slot.id, generation = generation, entry = entry, process = p, conn = ours,
+    sockets = to_send,
     started = core.now(), ready = false, asked = false, listened = false,
   }, Worker)
   workers[worker] = true
-  local t = core.spawn(attend, worker)
-  t.name = worker:name()
-  core.daemon(t[1])
+  spawn_daemon(worker:name(), attend, worker)
   return worker
 end
 
@@ -266,7 +281,9 @@ function fill(slot)
     return
   end
   if slot.next then
-    slot.worker, slot.next = slot.next, nil
+    if not reloading then
+      slot.worker, slot.next = slot.next, nil
+    end
     return
   end
   local message
@@ -671,8 +688,9 @@ local function call(fn)
 end
 
 --- Prints what would be run.
-function M.check(what, about)
-  print(("%s: %d %s, grace %g s, worker timeout %g s"):format(about, what.workers,
+function M.check(what)
+  local files = table.concat(what.files, " ")
+  print(("%s: %d %s, grace %g s, worker timeout %g s"):format(files, what.workers,
     what.workers == 1 and "worker" or "workers", what.grace, what.timeout))
   for _, name in ipairs({ "bind", "max_requests", "pid", "user", "group", "reload", "preload" }) do
     local value = what[name]
@@ -698,9 +716,7 @@ function M.run(about, what, given)
   end
   local queue = require("grun.queue").queue
   events, lines = queue(), queue(1000)
-  local writer = core.spawn(write_lines)
-  writer.name = "log"
-  core.daemon(writer[1])
+  local writer = spawn_daemon("log", write_lines)
   on_signals()
   systemd.start()
   take_sockets()

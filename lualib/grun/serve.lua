@@ -391,7 +391,7 @@ function M.run(config, prelude)
   config.check = config.check or given["--check"]
   local opts = server_options(given)
   local list = addresses(given, opts)
-  if settings.act(config, process_options(given, list), fail, name) and not config.check then
+  if settings.act(config, process_options(given, list), fail, { name }) and not config.check then
     return
   end
   args[0] = name

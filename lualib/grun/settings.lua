@@ -164,22 +164,25 @@ local function go_alone(given, fail)
 end
 
 --- Does what the options in `config.settings` say, and those in `given`, which count for more.
---- `what` is run, for people. Returns true when this process was a master, and all of its workers
+--- `files` are what is run. Returns true when this process was a master, and all of its workers
 --- have ended; otherwise it goes on, as a worker or alone.
-function M.act(config, given, fail, what)
+function M.act(config, given, fail, files)
   for name, value in pairs(M.read(config.settings, fail)) do
     if given[name] == nil then
       given[name] = value
     end
   end
   local plan, worker = M.plan(given), os.getenv("GRUN_WORKER")
+  if plan then
+    plan.files = files
+  end
   if plan and worker then
     require("grun.worker").start(worker, plan, M.identity(given, fail))
   elseif plan then
     local master = require("grun.master")
     M.identity(given, fail)
     if config.check then
-      master.check(plan, what)
+      master.check(plan)
     else
       master.run(config, plan, given)
     end

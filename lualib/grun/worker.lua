@@ -1,13 +1,15 @@
 -- SPDX-License-Identifier: MIT
 -- A worker process: what scripts can ask about it, and its side of what it says to its master.
 --
--- To the master goes one line each: "ready", "stopping", "retire" (replace me), "changed <file>",
--- "listen …". Back come "drain" (stop: nobody goes on), "retire" (stop: others go on), "quick",
--- "reopen", "count N", and answers to "listen": a descriptor, or "error <code> <message>".
+-- To the master goes one line each: "ready", "stopping", "retire" (replace me), "changed <file>".
+-- Back come "drain" (stop: nobody goes on), "retire" (stop: others go on), "quick", "reopen",
+-- "count N". On a connection of its own, "listen …" is answered by a descriptor, or by a line
+-- "<code> <message>": what reads lines would lose a descriptor that comes right after one.
 
 local core = require("grun.core")
 local native = require("grun.core.worker")
 
+local WORDS, BOARD, SOCKETS = 3, 4, 5 -- descriptors from the master
 local READY_AFTER = 5 -- seconds until a worker that opens no socket counts as ready
 local BEATS = 3 -- signs of life in one worker timeout
 local LINGER = 1 -- seconds that clients of a stopping worker may still send a request
@@ -163,14 +165,12 @@ end
 local function ask(line)
   return me.lock:with(function()
     return require("grun.scope").shield(function()
-      me.say(line)
-      local answer = me.answers:get()
-      if type(answer) == "number" then
-        return answer
-      elseif not answer then
-        return nil, "the master is gone", "closed"
+      me.sockets:write(line, "\n")
+      local fd, message, code = me.sockets:recv_fd()
+      if not fd and code == "EBADMSG" then
+        code, message = (me.sockets:read("l") or ""):match("^(%S+) (.*)$")
       end
-      return nil, answer.message, answer.code
+      return fd, message, code
     end)
   end)
 end
@@ -315,32 +315,20 @@ end
 -- ---- The master ----
 
 local function receive(conn)
-  while true do
-    local fd, _, code = conn:recv_fd()
-    if fd then
-      me.answers:put(fd)
-    elseif code ~= "EBADMSG" then
-      return
-    else
-      local line = conn:read("l")
-      if not line then
-        return
-      end
-      local word, rest = line:match("^(%S+) ?(.*)$")
-      if word == "error" then
-        local why, message = rest:match("^(%S+) (.*)$")
-        me.answers:put({ code = why, message = message })
-      elseif orders[word] then
-        orders[word](rest)
-      end
+  local line = conn:read("l")
+  while line do
+    local word, rest = line:match("^(%S+) ?(.*)$")
+    if orders[word] then
+      orders[word](rest)
     end
+    line = conn:read("l")
   end
 end
 
 -- Without its master nobody would ever end it.
 local function obey(conn)
   receive(conn)
-  me.answers:close()
+  me.sockets:close()
   conn:close()
   if not require("grun.stop").begun() then
     io.stderr:write("grun: worker " .. me.id .. ": the master is gone\n")
@@ -372,16 +360,17 @@ local function count_requests(plan)
   end
 end
 
-local function watch_files()
-  return require("grun.reload").watch(function(file)
+local function watch_files(files)
+  local watch = require("grun.reload").watch(files, function(file)
     me.say("changed " .. escape(file))
   end)
+  spawn_daemon("worker: changed files", watch)
 end
 
 local function connect()
   local net = require("grun.socket")
-  local conn = assert(net.connect("fd:3"))
-  me.lock, me.answers = require("grun.lock").lock(), require("grun.queue").queue()
+  local conn = assert(net.connect("fd:" .. WORDS))
+  me.lock, me.sockets = require("grun.lock").lock(), assert(net.connect("fd:" .. SOCKETS))
   me.asking, me.places = 0, {}
   function me.say(line)
     conn:write(line, "\n")
@@ -397,7 +386,7 @@ function M.start(text, plan, who)
     id = tonumber(id), count = tonumber(count), generation = tonumber(generation), plan = plan,
   }
   native.setenv("GRUN_WORKER", nil)
-  assert(native.join(4, tonumber(entry)))
+  assert(native.join(BOARD, tonumber(entry)))
   native.patient()
   if who then
     local ok, message = native.become(who.uid, who.gid, who.name)
@@ -418,7 +407,7 @@ function M.start(text, plan, who)
     spawn_daemon("worker: sign of life", beat, plan.timeout)
   end
   if plan.reload and me.id == 1 then
-    spawn_daemon("worker: changed files", watch_files)
+    watch_files(plan.files)
   end
   core.daemon(core.spawn_later(READY_AFTER, M.announce)[1])
 end

@@ -46,11 +46,12 @@ static struct gr_board_entry *check_entry(lua_State *L, int idx)
 	return entry;
 }
 
-/* join(fd, index): this process is that worker. */
+/* join(fd, index): this process is that worker. Closes the descriptor. */
 static int l_worker_join(lua_State *L)
 {
 	int rc = gr_board_open((int)luaL_checkinteger(L, 1));
 
+	close((int)lua_tointeger(L, 1));
 	if (rc == 0) {
 		check_entry(L, 2);
 		gr_board_join((unsigned)lua_tointeger(L, 2));
