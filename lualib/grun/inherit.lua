@@ -129,6 +129,13 @@ function M.addresses()
   return list
 end
 
+--- Closes what was given and nobody has asked for.
+function M.forget_given()
+  for i = #given, 1, -1 do
+    close(table.remove(given, i))
+  end
+end
+
 -- ---- Handing over ----
 
 --- Descriptors of all sockets, and a text that tells the next master which is which.

@@ -15,6 +15,7 @@ local pidfile = require("grun.pidfile")
 local process = require("grun.process")
 local settings = require("grun.settings")
 local systemd = require("grun.systemd")
+local upgrade = require("grun.upgrade")
 
 local SHORT = 1 -- seconds: who ends sooner after its start is started again only after a delay
 local DELAY_MIN, DELAY_MAX = 0.1, 5 -- seconds, doubling
@@ -36,6 +37,8 @@ local reloading = false -- a new generation is on its way
 local reload_again = false
 local was_ready = false -- every worker of the first generation has served
 local stopping -- nil, "graceful", "quick" or "kill"
+local successor -- the process of the master that is to take our place
+local handed_over = false -- it serves
 local status = 0
 
 -- ---- What is said ----
@@ -311,11 +314,26 @@ local function kill_all()
   end
 end
 
+-- While two masters run, the old one's file has another name.
+local function old_pidfile()
+  return plan.pid .. ".oldbin"
+end
+
+local function forget_pidfile()
+  if plan.pid then
+    os.remove(old_pidfile())
+  end
+end
+
 local function end_if_alone()
   if next(workers) == nil and stopping then
-    inherit.refuse_and_close()
-    if plan.pid then
-      pidfile.remove(plan.pid)
+    if handed_over then
+      forget_pidfile()
+    else
+      inherit.refuse_and_close()
+      if plan.pid then
+        pidfile.remove(plan.pid)
+      end
     end
     events:close()
   end
@@ -323,6 +341,9 @@ end
 
 -- Stops all workers; asked again, sooner.
 local function stop(how, reason)
+  if successor and not handed_over then
+    successor:kill("TERM")
+  end
   if how == "graceful" and not stopping then
     info("%s: stopping", reason)
     systemd.notify("STOPPING=1")
@@ -343,6 +364,60 @@ local function stop(how, reason)
     kill_all()
   end
   end_if_alone()
+end
+
+-- ---- Upgrading: a new master first, then this one goes ----
+
+-- It has said that it serves, or has ended.
+local function on_successor(serves, code, signal)
+  if serves then
+    info("process %d has taken over", successor.pid)
+    systemd.notify("MAINPID=" .. successor.pid)
+    handed_over = true
+    stopping = stopping or "graceful"
+    for worker in pairs(workers) do
+      worker:retire()
+    end
+    return end_if_alone()
+  elseif handed_over then
+    return
+  end
+  log("the upgrade has failed (%s); this process goes on", code or signal or "unknown")
+  successor = nil
+  if plan.pid then
+    os.rename(old_pidfile(), plan.pid)
+  end
+end
+
+local function await_successor(p, conn)
+  local serves = conn:read("l") == "ready"
+  conn:close()
+  if serves then
+    events:put(function()
+      on_successor(true)
+    end)
+  end
+  local code, _, signal = p:wait()
+  events:put(function()
+    on_successor(false, code, signal)
+  end)
+end
+
+local function start_successor()
+  if successor or stopping or not was_ready then
+    return
+  end
+  info("upgrading")
+  if plan.pid then
+    os.rename(plan.pid, old_pidfile())
+  end
+  local p, conn = upgrade.start(command())
+  successor = p
+  if not p then
+    on_successor(false, conn)
+  else
+    spawn_daemon("successor", await_successor, p, conn)
+  end
 end
 
 -- ---- Reloading: a new generation first, then the old one goes ----
@@ -435,6 +510,8 @@ local function on_all_ready()
   was_ready = true
   systemd.notify("READY=1", "MAINPID=" .. native.pid())
   info("%d %s", #slots, #slots == 1 and "worker serves" or "workers serve")
+  inherit.forget_given()
+  upgrade.done()
   for _, fn in ipairs(M.when_ready) do
     fn()
   end
@@ -625,6 +702,9 @@ M.commands = {
   reopen = function()
     events:put(reopen)
   end,
+  upgrade = function()
+    events:put(start_successor)
+  end,
   --- A list of { id =, pid =, generation =, ready =, uptime =, connections =, retiring = }.
   workers = function()
     local list = {}
@@ -659,6 +739,7 @@ local function on_signals()
   end)
   on("HUP", reload)
   on("USR1", reopen)
+  on("USR2", start_successor)
   on("TTIN", function() scale(#slots + 1) end)
   on("TTOU", function() scale(#slots - 1) end)
 end
@@ -705,6 +786,7 @@ end
 --- `given` the options that it was made of. Returns when all workers have ended.
 function M.run(about, what, given)
   config, plan = about, what
+  upgrade.remember()
   settings.prepare(given, fail)
   local message
   if plan.pid then
@@ -719,6 +801,7 @@ function M.run(about, what, given)
   local writer = spawn_daemon("log", write_lines)
   on_signals()
   systemd.start()
+  upgrade.take_over()
   take_sockets()
   board, message = native.create_board()
   if not board then
@@ -737,6 +820,10 @@ function M.run(about, what, given)
   lines:close()
   writer:join(1)
   core.set_status(status)
+  if handed_over then
+    -- Without closing the sockets one by one, which removes the paths of unix ones.
+    os.exit(status)
+  end
 end
 
 return M

@@ -6,6 +6,7 @@ local core = require("grun.core")
 local native = require("grun.core.worker")
 
 local FIRST = 3
+local PATIENCE = 1 -- seconds for a manager that does not read
 
 local M = {}
 
@@ -36,6 +37,7 @@ end
 -- ---- Telling ----
 
 local socket, address
+local taken = {} -- what start() took
 
 -- As in sd_notify(3): "READY=1" and others, one in each argument. Does nothing without a manager.
 function M.notify(...)
@@ -46,7 +48,9 @@ end
 
 -- At half the time within which the manager wants to hear of us.
 local function watchdog()
-  local limit, pid = tonumber(take("WATCHDOG_USEC")), take("WATCHDOG_PID")
+  local usec, pid = take("WATCHDOG_USEC"), take("WATCHDOG_PID")
+  local limit = tonumber(usec)
+  taken.WATCHDOG_USEC = usec
   if not limit or limit == 0 or pid and tonumber(pid) ~= native.pid() then
     return
   end
@@ -60,18 +64,20 @@ local function watchdog()
   core.daemon(t[1])
 end
 
---- Whether there is a manager to tell something.
-function M.is_there()
-  return socket ~= nil or os.getenv("NOTIFY_SOCKET") ~= nil
-end
-
 --- Begins to talk to the manager, if there is one.
 function M.start()
   address = take("NOTIFY_SOCKET")
+  taken.NOTIFY_SOCKET = address
   if address and not socket then
     socket = require("grun.datagram").udp("unixgram:")
+    socket:settimeout(PATIENCE)
     watchdog()
   end
+end
+
+--- The variables that the process which takes this one's place needs.
+function M.variables()
+  return taken
 end
 
 --- Monotonic microseconds, for RELOADING=1.

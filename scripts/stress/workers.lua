@@ -278,6 +278,41 @@ function storms.term(rounds)
   report("term", rounds, { worst_s = ("%.2f"):format(worst) })
 end
 
+-- Upgrades in place; each time another process is the master.
+function storms.upgrade(rounds)
+  local master, pid
+  reset()
+  local port = free_port()
+  master = start(port)
+  pid = master.pid
+  local clients = start_clients(port)
+  grun.sleep(0.2)
+  for _ = 1, rounds do
+    local old = children(pid)
+    kill("USR2", pid)
+    local limit, new = grun.now() + 20, nil
+    repeat
+      grun.sleep(0.005)
+      for _, child in ipairs(children(pid)) do
+        if #children(child) == 2 then
+          new = child
+        end
+      end
+      if grun.now() > limit then
+        fail("the new master does not come (old one: %d, children %s)", pid, table.concat(old, " "))
+      end
+    until new
+    repeat
+      grun.sleep(0.005)
+    until not io.open(("/proc/%d/stat"):format(pid)) or grun.now() > limit
+    pid = new
+  end
+  running = false
+  clients:join(15)
+  kill("TERM", pid)
+  report("upgrade", rounds)
+end
+
 -- Signals of all kinds, many at once, without load; then all must be in order.
 function storms.signals(rounds)
   reset()
