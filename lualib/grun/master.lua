@@ -7,12 +7,12 @@
 -- board, memory that both see, on 4. All that happens (signals, words and ends of workers, times) is a function in one queue,
 -- which the main thread calls one by one; between them the master sleeps.
 
+local agenda = require("grun.agenda")
 local core = require("grun.core")
+local crew = require("grun.crew")
 local inherit = require("grun.inherit")
 local native = require("grun.core.worker")
-local net = require("grun.socket")
 local pidfile = require("grun.pidfile")
-local process = require("grun.process")
 local settings = require("grun.settings")
 local systemd = require("grun.systemd")
 local upgrade = require("grun.upgrade")
@@ -20,18 +20,13 @@ local upgrade = require("grun.upgrade")
 local SHORT = 1 -- seconds: who ends sooner after its start is started again only after a delay
 local DELAY_MIN, DELAY_MAX = 0.1, 5 -- seconds, doubling
 local QUICK = 1 -- seconds for a quick stop
-local KILL_AFTER = 0.95 -- seconds after the grace period
-local GONE = 0.5 -- seconds in which a dead worker's last words arrive
 local INTERRUPTED = 130 -- exit status
-local ENTRIES = 1024 -- of the board
 
 local M = {}
 
 local config, plan -- from run()
-local board -- descriptor
-local events -- functions to call
 local slots = {} -- number -> { id =, worker = who serves, next = who will, delay =, timer = }
-local workers = {} -- set of those whose process runs
+local workers = crew.workers
 local generation = 1
 local reloading = false -- a new generation is on its way
 local reload_again = false
@@ -41,226 +36,18 @@ local successor -- the process of the master that is to take our place
 local handed_over = false -- it serves
 local status = 0
 
--- ---- What is said ----
-
--- A pipe that nobody reads must not stop the master.
-local lines
-
-local function write_lines()
-  for line in lines:items() do
-    io.stderr:write(line)
-  end
-end
-
-local function log(format, ...)
-  lines:try_put(("grun: " .. format .. "\n"):format(...))
-end
-
-local function info(...)
-  if not config.quiet then
-    log(...)
-  end
-end
+local log, info, after, cancel = agenda.log, agenda.info, agenda.after, agenda.cancel
+local spawn_daemon = agenda.spawn_daemon
 
 local function fail(format, ...)
   io.stderr:write("grun: ", format:format(...), "\n")
   os.exit(1)
 end
 
-local function spawn_daemon(name, fn, ...)
-  local t = core.spawn(fn, ...)
-  t.name = name
-  core.daemon(t[1])
-  return t
-end
+-- ---- Slots ----
 
--- ---- Times ----
-
--- Returns what cancel() takes.
-local function after(seconds, fn)
-  local timer = {}
-  local t = core.spawn_later(seconds, function()
-    timer.thread = nil
-    events:put(fn)
-  end)
-  core.daemon(t[1])
-  timer.thread = t
-  return timer
-end
-
-local function cancel(timer)
-  if timer and timer.thread then
-    timer.thread:cancel("not needed")
-    timer.thread = nil
-  end
-end
-
--- ---- Workers ----
-
----@class grun.master.worker
----@field id integer
----@field generation integer
----@field entry integer of the board
----@field process grun.process
----@field conn grun.conn words
----@field sockets grun.conn descriptors of sockets
----@field started number
----@field ready boolean
----@field asked boolean it was told to stop
----@field listened boolean
-local Worker = {}
-Worker.__index = Worker
-
-function Worker:name()
-  return ("worker %d (pid %d)"):format(self.id, self.process.pid)
-end
-
-function Worker:say(line)
-  self.conn:write(line, "\n")
-end
-
--- Tells it to stop; kills it if it has not done so in time.
-function Worker:stop(how, seconds)
-  self.asked = true
-  core.spawn(self.say, self, how)
-  cancel(self.deadline)
-  self.deadline = after(seconds, function()
-    if workers[self] then
-      log("%s did not stop within %g s and is killed", self:name(), seconds)
-      self:kill()
-    end
-  end)
-end
-
-function Worker:kill()
-  self.killed = true
-  self.process:kill("KILL")
-end
-
-function Worker:retire()
-  if not self.asked then
-    self:stop("retire", plan.grace + KILL_AFTER)
-  end
-end
-
-local function free_entry()
-  local used = {}
-  for w in pairs(workers) do
-    used[w.entry] = true
-  end
-  for i = 0, ENTRIES - 1 do
-    if not used[i] then
-      native.clear(i)
-      return i
-    end
-  end
-end
-
-local function environment(id, entry)
-  local env = process.process.environ()
-  env.GRUN_WORKER = ("%d %d %d %d"):format(id, #slots, generation, entry)
-  return env
-end
-
-local function command()
-  local words = {}
-  for i = 0, #config.words do
-    words[i + 1] = config.words[i]
-  end
-  return words
-end
-
-local function unescape(text)
-  return (text:gsub("\\(.)", { n = "\n", t = "\t", ["\\"] = "\\" }))
-end
-
-local readers = {
-  s = function(text) return text end,
-  n = tonumber,
-  b = function(text) return text == "true" end,
-}
-
--- Answers a request for a socket; the reverse of worker.lua's encode().
-local function give_socket(worker, line)
-  local conn = worker.sockets
-  local fields = {}
-  for field in line:gmatch("[^\t]+") do
-    fields[#fields + 1] = unescape(field)
-  end
-  local opts = {}
-  for i = 5, #fields do
-    local name, letter, value = fields[i]:match("^([^=]*)=(.)(.*)$")
-    opts[name] = readers[letter] and readers[letter](value)
-  end
-  if stopping then
-    return conn:write("ECANCELED the master is stopping\n")
-  end
-  worker.listened = true
-  local fd, message, code = inherit.open(fields[2], fields[4], fields[3], opts, worker.generation)
-  if fd then
-    conn:send_fd(fd)
-  else
-    conn:write(code or "unknown", " ", (message:gsub("\n.*", "")), "\n")
-  end
-end
-
-local on_word, on_end
-
-local function each_line(conn, fn, worker)
-  local line = conn:read("l")
-  while line do
-    fn(worker, line)
-    line = conn:read("l")
-  end
-end
-
-local function take_word(worker, line)
-  events:put(function()
-    on_word(worker, line)
-  end)
-end
-
-local function attend(worker)
-  local listening = spawn_daemon("words of " .. worker:name(), each_line, worker.conn, take_word,
-    worker)
-  spawn_daemon("sockets for " .. worker:name(), each_line, worker.sockets, give_socket,
-    worker)
-  local code, what, signal = worker.process:wait()
-  if not listening:join(GONE) then
-    listening:cancel("the worker has ended")
-  end
-  worker.conn:close()
-  worker.sockets:close()
-  events:put(function()
-    on_end(worker, code, what == "signal" and signal)
-  end)
-end
-
--- Starts a worker for the slot. Returns it, or nil and why it cannot be.
 local function start(slot)
-  local entry = free_entry()
-  local ours, theirs = net.pair()
-  local to_send, to_receive = net.pair()
-  local words = command()
-  words.program = "/proc/self/exe"
-  words.env = environment(slot.id, entry)
-  words.fds = { theirs:fd(), board, to_receive:fd() }
-  local p, message = process.spawn(words)
-  theirs:close()
-  to_receive:close()
-  if not p then
-    ours:close()
-    to_send:close()
-    return nil, message
-  end
-  local worker = setmetatable({
-    id = slot.id, generation = generation, entry = entry, process = p, conn = ours,
-    sockets = to_send,
-    started = core.now(), ready = false, asked = false, listened = false,
-  }, Worker)
-  workers[worker] = true
-  spawn_daemon(worker:name(), attend, worker)
-  return worker
+  return crew.start(slot.id, #slots, generation)
 end
 
 local fill
@@ -335,7 +122,7 @@ local function end_if_alone()
         pidfile.remove(plan.pid)
       end
     end
-    events:close()
+    agenda.finish()
   end
 end
 
@@ -347,18 +134,20 @@ local function stop(how, reason)
   if how == "graceful" and not stopping then
     info("%s: stopping", reason)
     systemd.notify("STOPPING=1")
+    crew.refuse = true
     inherit.refuse_and_close()
     stopping = how
     for worker in pairs(workers) do
-      worker:stop("drain", plan.grace + KILL_AFTER)
+      worker:stop("drain", plan.grace)
     end
   elseif how == "quick" and stopping ~= "quick" and stopping ~= "kill"
       or stopping == "graceful" then
     systemd.notify("STOPPING=1")
+    crew.refuse = true
     inherit.refuse_and_close()
     stopping = "quick"
     for worker in pairs(workers) do
-      worker:stop("quick", QUICK + KILL_AFTER)
+      worker:stop("quick", QUICK)
     end
   else
     kill_all()
@@ -393,12 +182,12 @@ local function await_successor(p, conn)
   local serves = conn:read("l") == "ready"
   conn:close()
   if serves then
-    events:put(function()
+    agenda.put(function()
       on_successor(true)
     end)
   end
   local code, _, signal = p:wait()
-  events:put(function()
+  agenda.put(function()
     on_successor(false, code, signal)
   end)
 end
@@ -411,7 +200,7 @@ local function start_successor()
   if plan.pid then
     os.rename(plan.pid, old_pidfile())
   end
-  local p, conn = upgrade.start(command())
+  local p, conn = upgrade.start(crew.command())
   successor = p
   if not p then
     on_successor(false, conn)
@@ -501,7 +290,7 @@ end
 
 local function count_changed()
   for worker in pairs(workers) do
-    core.spawn(worker.say, worker, "count " .. #slots)
+    worker:say("count " .. #slots)
   end
   tell_status()
 end
@@ -552,11 +341,11 @@ function words.stopping(worker, slot)
 end
 
 function words.changed(_, _, file)
-  info("%s has changed", unescape(file))
+  info("%s has changed", crew.unescape(file))
   M.commands.reload()
 end
 
-function on_word(worker, line)
+function crew.on_word(worker, line)
   local word, rest = line:match("^(%S+) ?(.*)$")
   local slot = slots[worker.id] or {}
   if words[word] and workers[worker] then
@@ -565,19 +354,6 @@ function on_word(worker, line)
 end
 
 -- ---- The ends of workers ----
-
-local function reason_of(worker, code, signal)
-  local _, silent = native.entry(worker.entry)
-  if code then
-    return ("ended with status %d"):format(code)
-  elseif plan.timeout > 0 and silent and silent >= plan.timeout
-      and (signal == "SIGABRT" or signal == "SIGKILL") then
-    return ("was stuck for %.1f s and ended by %s"):format(silent, signal)
-  elseif signal == "SIGKILL" then
-    return "was killed by SIGKILL, perhaps out of memory"
-  end
-  return ("was killed by %s"):format(signal or "somebody")
-end
 
 -- Everybody has ended by itself: scripts that serve nothing.
 local function end_if_finished()
@@ -610,11 +386,9 @@ local function replace(worker, slot, why, clean)
   end
 end
 
-function on_end(worker, code, signal)
-  workers[worker] = nil
-  cancel(worker.deadline)
+function crew.on_end(worker, code, signal)
   local slot = slots[worker.id] or {}
-  local why = reason_of(worker, code, signal)
+  local why = worker:reason(code, signal)
   local clean = code == 0
   if stopping then
     if not clean and not worker.killed and worker.ready then
@@ -679,7 +453,7 @@ end
 
 local function reopen()
   for worker in pairs(workers) do
-    core.spawn(worker.say, worker, "reopen")
+    worker:say("reopen")
   end
   require("grun.worker").reopen()
 end
@@ -687,23 +461,23 @@ end
 --- What can be asked of a master, by signals and by who controls it. Each returns at once.
 M.commands = {
   reload = function()
-    events:put(reload)
+    agenda.put(reload)
   end,
   stop = function(how)
-    events:put(function()
+    agenda.put(function()
       stop(how or "graceful", "told to")
     end)
   end,
   scale = function(n)
-    events:put(function()
+    agenda.put(function()
       scale(n)
     end)
   end,
   reopen = function()
-    events:put(reopen)
+    agenda.put(reopen)
   end,
   upgrade = function()
-    events:put(start_successor)
+    agenda.put(start_successor)
   end,
   --- A list of { id =, pid =, generation =, ready =, uptime =, connections =, retiring = }.
   workers = function()
@@ -729,7 +503,7 @@ local function on_signals()
   local signal = require("grun.signal").signal
   local function on(name, fn)
     signal(name, function()
-      events:put(fn)
+      agenda.put(fn)
     end)
   end
   on("TERM", function() stop("graceful", "SIGTERM") end)
@@ -761,13 +535,6 @@ local function take_sockets()
   end
 end
 
-local function call(fn)
-  local ok, err = xpcall(fn, debug.traceback)
-  if not ok then
-    log("the master failed: %s", tostring(err))
-  end
-end
-
 --- Prints what would be run.
 function M.check(what)
   local files = table.concat(what.files, " ")
@@ -796,15 +563,14 @@ function M.run(about, what, given)
       fail("--pid: %s", message)
     end
   end
-  local queue = require("grun.queue").queue
-  events, lines = queue(), queue(1000)
-  local writer = spawn_daemon("log", write_lines)
+  agenda.start(config.quiet)
   on_signals()
   systemd.start()
   upgrade.take_over()
   take_sockets()
-  board, message = native.create_board()
-  if not board then
+  local ok
+  ok, message = crew.prepare(config, plan)
+  if not ok then
     fail("cannot make the board: %s", message)
   end
   core.current().name = "master"
@@ -814,11 +580,7 @@ function M.run(about, what, given)
   for _, slot in ipairs(slots) do
     fill(slot)
   end
-  for fn in events:items() do
-    call(fn)
-  end
-  lines:close()
-  writer:join(1)
+  agenda.work()
   core.set_status(status)
   if handed_over then
     -- Without closing the sockets one by one, which removes the paths of unix ones.

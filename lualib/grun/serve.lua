@@ -215,7 +215,8 @@ end
 -- What a server with that address listens on.
 local function socket_of(address)
   local rest = address:gsub("^https?://", "")
-  return rest:find("^%a+:[^%d]") and rest or rest:find("^fd:") and rest or "tcp://" .. rest
+  local is_whole = rest:find("^unix:") or rest:find("^fd:") or rest:find("^systemd:")
+  return is_whole and rest or "tcp://" .. rest
 end
 
 -- ---- The application ----
@@ -367,9 +368,9 @@ local function process_options(given, list)
   if workers and not found.workers then
     found.workers = settings.types.workers("WEB_CONCURRENCY", workers, fail)
   end
-  found["bind-before-fork"] = {}
+  found.addresses = {}
   for i, address in ipairs(list) do
-    found["bind-before-fork"][i] = socket_of(address)
+    found.addresses[i] = socket_of(address)
   end
   return found
 end

@@ -341,7 +341,15 @@ function M.server(address, handler, opts)
     address = http.listen
     of_socket.alpn = of_socket.alpn or tls and not of_socket.tls and { "http/1.1" } or nil
   end
-  local listener, message, code = (tls or net).listen(address, of_socket, "server", 4)
+  local message, code
+  if address:find("^systemd:") then
+    address, message, code = require("grun.systemd").address(address)
+    if not address then
+      return nil, message, code
+    end
+  end
+  local listener
+  listener, message, code = (tls or net).listen(address, of_socket, "server", 4)
   if not listener then
     return nil, message, code
   end

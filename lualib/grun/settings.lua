@@ -95,7 +95,8 @@ end
 
 local GRACE, TIMEOUT = 30, 30 -- seconds
 
---- What a master is to do, or nil when the options ask for none.
+--- What a master is to do, or nil when the options ask for none. `given.addresses` are what it
+--- binds if it is there.
 function M.plan(given)
   local workers = given.workers
   for _, name in ipairs(NEED_MASTER) do
@@ -107,7 +108,7 @@ function M.plan(given)
     max_requests = given["max-requests"] or 0,
     jitter = given["max-requests-jitter"] or 0,
     timeout = given["worker-timeout"] or TIMEOUT,
-    bind = given["bind-before-fork"] or {},
+    bind = given["bind-before-fork"] or given.addresses or {},
     reuse_port = given["reuse-port"],
     pid = given.pid,
     user = given.user,

@@ -96,6 +96,13 @@ end
 
 ---@type fun(address: string, opts?: grun.listen.options): grun.listener|nil, string?, string?
 local function listen_any(address, opts)
+  if type(address) == "string" and address:find("^systemd:") then
+    local message, code
+    address, message, code = require("grun.systemd").address(address)
+    if not address then
+      return nil, message, code
+    end
+  end
   if is_tls(address) then
     return require("grun.tls").listen(address, opts)
   end

@@ -89,17 +89,22 @@ end
 
 local given
 
---- The descriptor with that name, for "systemd:name", of a process that has no master. Each is
---- given out once. Returns nil, message, code.
-function M.find(name)
+--- What to listen on for "systemd:name": "fd:" and the descriptor with that name, given out once.
+--- Returns nil, message, code when there is none. Workers leave that to their master, so there it
+--- returns the address itself.
+function M.address(address)
+  if require("grun.worker").id() then
+    return address
+  end
+  local name = address:match("^systemd:(.*)$")
   given = given or M.descriptors()
   for i, item in ipairs(given) do
     if item.name == name then
       table.remove(given, i)
-      return item.fd
+      return "fd:" .. item.fd
     end
   end
-  return nil, ("no socket named '%s' was given"):format(name), "ENOENT"
+  return nil, ("cannot listen on %s: no such socket was given"):format(address), "ENOENT"
 end
 
 return M

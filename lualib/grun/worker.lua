@@ -55,6 +55,24 @@ local function spawn_daemon(name, fn, ...)
   return t
 end
 
+-- Without a master: the first listener makes the process one that serves.
+local function go_alone()
+  if me or alone then
+    return
+  end
+  alone = true
+  local net = require("grun.core.net")
+  local listen = net.listen
+  function net.listen(...)
+    local listener, message, code = listen(...)
+    if listener then
+      spawn_daemon("announce", M.announce)
+    end
+    return listener, message, code
+  end
+  core.daemon(core.spawn_later(READY_AFTER, M.announce)[1])
+end
+
 --- Runs fn(id) in a thread of its own when this process begins to serve: it listens, or the script
 --- has come to its end. At once if that has been. Without -w as well, with no id.
 ---@param fn fun(id?: integer)
@@ -111,24 +129,6 @@ function M.reopen()
   if log and log.reopen then
     core.spawn(log.reopen)
   end
-end
-
--- Without a master: the first listener makes the process one that serves.
-local function go_alone()
-  if me or alone then
-    return
-  end
-  alone = true
-  local net = require("grun.core.net")
-  local listen = net.listen
-  function net.listen(...)
-    local listener, message, code = listen(...)
-    if listener then
-      spawn_daemon("announce", M.announce)
-    end
-    return listener, message, code
-  end
-  core.daemon(core.spawn_later(READY_AFTER, M.announce)[1])
 end
 
 --- Tells a service manager what this process, which has no master, does.

@@ -19,7 +19,7 @@
 /* ---- The board ---- */
 
 /* Connections that a worker may have more than the mean: so many, and one more for each of `SHARE` of the mean. */
-enum { SLACK = 3, SHARE = 32 };
+enum { SLACK = 2, SHARE = 32 };
 
 static const size_t SIZE = GR_BOARD_ENTRIES * sizeof(struct gr_board_entry);
 

@@ -231,7 +231,7 @@ end
 -- The listener's address: "http://host:port", "http://unix:/path", "http://fd:3".
 local function listen_address(https, rest)
   rest = rest:gsub("/$", "")
-  if rest:find("^unix:") or rest:find("^fd:") then
+  if rest:find("^unix:") or rest:find("^fd:") or rest:find("^systemd:") then
     return rest
   elseif not rest:find(":%d*$") then
     rest = rest .. (https and ":443" or ":80")
