@@ -36,13 +36,13 @@ end
 
 -- ---- Telling ----
 
-local socket, address
+local socket, manager
 local taken = {} -- what start() took
 
 -- As in sd_notify(3): "READY=1" and others, one in each argument. Does nothing without a manager.
 function M.notify(...)
   if socket then
-    socket:send_to(table.concat({ ... }, "\n"), socket:peer(address))
+    socket:send_to(table.concat({ ... }, "\n"), socket:peer(manager))
   end
 end
 
@@ -66,9 +66,9 @@ end
 
 --- Begins to talk to the manager, if there is one.
 function M.start()
-  address = take("NOTIFY_SOCKET")
-  taken.NOTIFY_SOCKET = address
-  if address and not socket then
+  manager = take("NOTIFY_SOCKET")
+  taken.NOTIFY_SOCKET = manager
+  if manager and not socket then
     socket = require("grun.datagram").udp("unixgram:")
     socket:settimeout(PATIENCE)
     watchdog()

@@ -17,8 +17,7 @@ local program, directory
 
 --- To be called at the start, before anything changes the directory.
 function M.remember()
-  local fs = require("grun.fs")
-  program, directory = fs.realpath("/proc/self/exe"), fs.realpath(".")
+  program, directory = native.realpath("/proc/self/exe"), native.realpath(".")
 end
 
 -- ---- The old master ----

@@ -289,6 +289,7 @@ grun.signal_wait = require("grun.signal").signal_wait
 grun.watch = require("grun.watch").watch
 grun.tls = require("grun.tls").tls
 grun.coop = require("grun.coop")
+grun.worker = require("grun.worker")
 
 -- ---- grun.core: for grun's own modules. A green is a handle's first slot. ----
 

@@ -127,6 +127,18 @@ static int l_worker_chdir(lua_State *L)
 	return finish(L, chdir(luaL_checkstring(L, 1)) < 0 ? -errno : 0);
 }
 
+/* realpath(path) -> path without links, or nil, message, code. At once, unlike grun.fs. */
+static int l_worker_realpath(lua_State *L)
+{
+	char *path = realpath(luaL_checkstring(L, 1), NULL);
+
+	if (path == NULL)
+		return gr_lua_fail(L, -errno);
+	lua_pushstring(L, path);
+	free(path);
+	return 1;
+}
+
 static int l_worker_umask(lua_State *L)
 {
 	umask((mode_t)luaL_checkinteger(L, 1));
@@ -238,6 +250,7 @@ static const luaL_Reg functions[] = {
 	{"processors", l_worker_processors},
 	{"setenv", l_worker_setenv},
 	{"chdir", l_worker_chdir},
+	{"realpath", l_worker_realpath},
 	{"umask", l_worker_umask},
 	{"pid", l_worker_pid},
 	{"alive", l_worker_alive},

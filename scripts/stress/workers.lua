@@ -2,7 +2,7 @@
 -- Storms against `grun serve -w`: a client that checks every answer, while workers are killed,
 -- reloaded, stopped or the program is upgraded.
 --
---   ./grun scripts/stress/workers.lua [kill|hup|term|upgrade|signals] [rounds]     default: all, 200
+--   ./grun scripts/stress/workers.lua [kill|hup|term|upgrade|signals] [rounds]   default: all, 200
 --
 -- Prints key=value; status 1 when a request was lost that must not be.
 -- lost: fully sent and not answered. dead: the same, but of a worker that was killed (allowed).
@@ -37,7 +37,8 @@ end
 
 local function start(port)
   local master = assert(grun.process.spawn({
-    GRUN, VERBOSE and "--log=info" or "-q", "serve", "-w", "2", "-b", "127.0.0.1:" .. port, "--graceful-timeout", "3", app,
+    GRUN, VERBOSE and "--log=info" or "-q", "serve", "-w", "2", "-b", "127.0.0.1:" .. port,
+    "--graceful-timeout", "3", app, stderr = not VERBOSE and "null" or nil,
   }))
   local limit = grun.now() + 10
   repeat
@@ -230,13 +231,13 @@ local storms = {}
 function storms.kill(rounds)
   local worst = 0
   local master = under_load(rounds, function(master)
+    -- Longer than what counts as a short life, or the master slows down.
+    grun.sleep(1.1)
     local list = children(master.pid)
     local victim = list[math.random(#list)]
     killed[victim] = true
     kill("KILL", victim)
     worst = math.max(worst, await_workers(master.pid, { [victim] = true }))
-    -- Longer than what counts as a short life, or the master slows down.
-    grun.sleep(1.1)
   end)
   finish(master)
   report("kill", rounds, { worst_ms = math.ceil(worst * 1000) })
