@@ -64,6 +64,15 @@ local function children(pid)
   return list
 end
 
+local function is_zombie(pid)
+  local stat = io.open(("/proc/%d/stat"):format(pid))
+  local text = stat and stat:read("*a") or ") Z "
+  if stat then
+    stat:close()
+  end
+  return text:find(") Z ", 1, true) ~= nil
+end
+
 local function kill(signal, pid)
   os.execute(("kill -%s %d 2>/dev/null"):format(signal, pid))
 end
@@ -305,12 +314,16 @@ function storms.upgrade(rounds)
     until new
     repeat
       grun.sleep(0.005)
-    until not io.open(("/proc/%d/stat"):format(pid)) or grun.now() > limit
+    until is_zombie(pid) or grun.now() > limit
     pid = new
   end
   running = false
   clients:join(15)
   kill("TERM", pid)
+  local limit = grun.now() + 10
+  repeat
+    grun.sleep(0.01)
+  until is_zombie(pid) or grun.now() > limit
   report("upgrade", rounds)
 end
 
@@ -333,13 +346,7 @@ function storms.signals(rounds)
   grun.sleep(3)
   local zombies = 0
   for _, pid in ipairs(children(master.pid)) do
-    local stat = io.open(("/proc/%d/stat"):format(pid))
-    if stat and stat:read("*a"):find(") Z ", 1, true) then
-      zombies = zombies + 1
-    end
-    if stat then
-      stat:close()
-    end
+    zombies = zombies + (is_zombie(pid) and 1 or 0)
   end
   local conn = assert(grun.connect("tcp://127.0.0.1:" .. port))
   conn:write(LAST)
