@@ -324,7 +324,7 @@ describe("grun serve", function()
 
     it("bad addresses", function()
       for _, address in ipairs({ "8000", "localhost", "unix:", "fd:x", "a/b:80", "" }) do
-        assert.equal(("-b %s: host:port, :port, unix:/path or fd:number expected"):format(address),
+        assert.equal(("-b %s: host:port, :port, unix:/path, fd:number or systemd:name expected"):format(address),
           complaint("-b", address, app))
       end
       assert.equal("-b https://:0: --certfile is missing", complaint("-b", "https://:0", app))

@@ -8,7 +8,8 @@ local datagram = require("grun.datagram")
 
 local M = {}
 
--- { key =, object = listener or socket, kind =, path =, generation = of the last worker that asked }
+-- { key =, object = listener or socket, kind =, path = to remove, generation = of the latest worker
+-- that asked }
 local sockets = {}
 -- What a service manager or an earlier master gave: the same, with `name` or `key`.
 local given = {}
@@ -61,18 +62,24 @@ local function find(key)
   end
 end
 
+-- Returns the entry of a socket that is not there yet, or nil, message, code.
+local function take_or_make(key, kind, address, opts)
+  local socket, message, code = find_given(key, address)
+  if socket or message then
+    return socket, message, code
+  end
+  local ok, made, failure, reason = pcall(make, kind, address, opts)
+  if not ok then
+    return nil, tostring(made), "misuse"
+  end
+  return made, failure, reason
+end
+
 local function open(kind, address, ordinal, opts, generation)
   local key = key_of(kind, address, ordinal)
   local socket, message, code = find(key)
   if not socket then
-    socket, message, code = find_given(key, address)
-    if not socket and not message then
-      local ok
-      ok, socket, message, code = pcall(make, kind, address, opts)
-      if not ok then
-        return nil, tostring(socket), "misuse"
-      end
-    end
+    socket, message, code = take_or_make(key, kind, address, opts)
     if not socket then
       return nil, message, code
     end

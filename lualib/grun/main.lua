@@ -230,7 +230,8 @@ local function is_command(config)
   return not config.separated and commands[config.words[config.first]]
 end
 
-local function run(config)
+return function(config)
+  rawset(core.current(), "_script", true)
   local scripts, first = split_operands(config)
   local command = is_command(config)
   if not command and not config.check and run_master(config, scripts) then
@@ -262,14 +263,5 @@ local function run(config)
     return require("grun.repl").run(config, open_env())
   elseif nothing_asked then
     return run_scripts(config, { "-" }, config.first)
-  end
-end
-
-return function(config)
-  rawset(core.current(), "_script", true)
-  run(config)
-  local worker = package.loaded["grun.worker"]
-  if worker then
-    worker.announce()
   end
 end

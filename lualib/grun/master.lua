@@ -2,10 +2,9 @@
 -- The master of worker processes: starts them, starts others when they end, stops and replaces them
 -- in order.
 --
--- A worker is this program executed anew with the same command line (so it is always clean, and a
--- reload takes new code); it finds its master on the descriptors 3 and 5 (see worker.lua) and the
--- board, memory that both see, on 4. All that happens (signals, words and ends of workers, times) is a function in one queue,
--- which the main thread calls one by one; between them the master sleeps.
+-- A worker is this program executed anew with the same command line, so it is always clean, and a
+-- reload takes new code. What is known of each is in crew.lua. All that happens (signals, words and
+-- ends of workers, times) is a function on the agenda, done one after the other.
 
 local agenda = require("grun.agenda")
 local core = require("grun.core")
@@ -36,8 +35,7 @@ local successor -- the process of the master that is to take our place
 local handed_over = false -- it serves
 local status = 0
 
-local log, info, after, cancel = agenda.log, agenda.info, agenda.after, agenda.cancel
-local spawn_daemon = agenda.spawn_daemon
+local log, info, after, spawn_daemon = agenda.log, agenda.info, agenda.after, agenda.spawn_daemon
 
 local function fail(format, ...)
   io.stderr:write("grun: ", format:format(...), "\n")

@@ -410,6 +410,11 @@ function M.start(text, plan, who)
     watch_files(plan.files)
   end
   core.daemon(core.spawn_later(READY_AFTER, M.announce)[1])
+  core.current():link(function(script)
+    if script:successful() then
+      M.announce()
+    end
+  end)
 end
 
 return M
