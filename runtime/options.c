@@ -37,7 +37,24 @@ static const char usage[] =
 	"  --profile FILE     sample where time goes; folded stacks for flame graphs at the end\n"
 	"  --profile-interval MS     milliseconds between two samples (default 10)\n"
 	"  -q, --quiet        no banner, no warnings\n"
-	"  --help             show this text\n";
+	"  --help             show this text\n"
+	"Worker processes, kept running by a master:\n"
+	"  -w, --workers N    run the scripts in N processes that share listening sockets; auto: one per processor\n"
+	"  --graceful-timeout S       seconds for connections when told to stop (10; with workers 30)\n"
+	"  --worker-timeout S         kill a worker whose loop has not turned for so long (30; 0: never)\n"
+	"  --max-requests N           replace a worker after so many connections, requests or datagrams\n"
+	"  --max-requests-jitter N    and up to so many more\n"
+	"  --bind-before-fork ADDR    listen there before the first worker starts (several times: several addresses)\n"
+	"  --reuse-port               each worker has its own listening sockets (SO_REUSEPORT)\n"
+	"  --reload                   replace the workers when a file that they have loaded changes\n"
+	"  --preload                  run -e and -l before workers are forked, which then share memory\n"
+	"  --pid FILE                 write the master's process id there\n"
+	"  --user NAME, --group NAME  whom workers run as (needs root)\n"
+	"  --umask OCTAL, --chdir DIR set before anything is run\n"
+	"Signals to the master: TERM stop after connections have ended, INT stop now, HUP new workers first, then the old\n"
+	"ones go, USR2 the same with the program itself, TTIN and TTOU one worker more or less, USR1 reopen log files.\n"
+	"Exit status: 0; 1 a script failed or could not be loaded, or a worker failed before it served; 2 deadlock;\n"
+	"130 after ^C (SIGINT).\n";
 
 enum takes {
 	NOTHING,
@@ -203,6 +220,21 @@ static const struct option options[] = {
 	{"trace-switches", .takes = ATTACHED, .apply = apply_trace},
 	{"profile", .takes = TEXT, .apply = apply_profile},
 	{"profile-interval", .takes = NUMBER, .low = 1, .high = 10000, .apply = apply_profile_interval},
+	/* Workers: read by lualib/grun/settings.lua. */
+	{"workers", 'w', .takes = TEXT},
+	{"graceful-timeout", .takes = TEXT},
+	{"max-requests", .takes = TEXT},
+	{"max-requests-jitter", .takes = TEXT},
+	{"worker-timeout", .takes = TEXT},
+	{"bind-before-fork", .takes = TEXT},
+	{"reuse-port", .takes = NOTHING},
+	{"pid", .takes = TEXT},
+	{"user", .takes = TEXT},
+	{"group", .takes = TEXT},
+	{"umask", .takes = TEXT},
+	{"chdir", .takes = TEXT},
+	{"reload", .takes = NOTHING},
+	{"preload", .takes = NOTHING},
 };
 
 enum { N_OPTIONS = sizeof(options) / sizeof(*options) };

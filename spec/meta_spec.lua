@@ -162,7 +162,7 @@ describe("lualib/meta/dgram.lua", function()
   end)
 end)
 
-describe("lualib/meta/process.lua and fs.lua", function()
+describe("lualib/meta/process.lua, worker.lua and fs.lua", function()
   local function compare(file, owner, there)
     local declared = declarations(read("lualib/meta/" .. file), owner)
     assert.same(names(functions(there)), names(declared))
@@ -177,6 +177,10 @@ describe("lualib/meta/process.lua and fs.lua", function()
     end
     compare("process.lua", "M.", native)
     compare("process.lua", "process:", methods)
+  end)
+
+  it("declare every function of grun.core.worker and no other", function()
+    compare("worker.lua", "M.", require("grun.core.worker"))
   end)
 
   it("declare every function of grun.core.fs and no other", function()

@@ -325,14 +325,13 @@ describe("grun serve", function()
       at("--check takes no value", "--check=1", app)
       at("--mode: octal number expected, got '9'", "--mode", "9", app)
       at("--access-log: unknown atom %(zz)s", "--access-log=%(zz)s", app)
-      at("-w 2: several workers are not there yet", "-w", "2", app)
       at("--keyfile without --certfile", "--keyfile", "x", app)
       at("--chdir /nowhere: No such file or directory", "--chdir=/nowhere", app)
     end)
 
     it("bad addresses", function()
       for _, address in ipairs({ "8000", "localhost", "unix:", "fd:x", "a/b:80", "" }) do
-        assert.equal(("-b %s: host:port, :port, unix:/path or fd:number expected"):format(address),
+        assert.equal(("-b %s: host:port, :port, unix:/path, fd:number or systemd:name expected"):format(address),
           complaint("-b", address, app))
       end
       assert.equal("-b https://:0: --certfile is missing", complaint("-b", "https://:0", app))

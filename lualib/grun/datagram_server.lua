@@ -213,6 +213,9 @@ local function receive(self)
     local n, _, code = self._sock:_recv_lists(self._datas, self._peers)
     if n then
       self._next, self._last, self._accepted = 1, n, self._accepted + n
+      if service.served then
+        service.served(n)
+      end
       return true
     elseif code == "closed" then
       self._over = true
@@ -447,7 +450,7 @@ local M = {
 --- For grun.server, which has checked everything.
 ---@return grun.datagram_server|nil, string?, string?
 function M.start(address, handler, opts, of_socket)
-  local sock, message, code = datagram.udp(address, of_socket)
+  local sock, message, code = (service.udp or datagram.udp)(address, of_socket)
   if not sock then
     return nil, message, code
   end

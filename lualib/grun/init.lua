@@ -71,6 +71,7 @@ local later = {
   profile = "grun.profile",
   block_warn = "grun.loop",
   seed = "grun.loop",
+  worker = "grun.worker",
 }
 
 package.loaded["grun"] = setmetatable(grun, {

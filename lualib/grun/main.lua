@@ -9,6 +9,10 @@ local function fail(message)
   os.exit(1)
 end
 
+local function fail_format(format, ...)
+  return fail(format:format(...))
+end
+
 -- Globals of -e chunks and the prompt: grun's functions besides everybody else's.
 local function open_env()
   return setmetatable({}, {
@@ -126,7 +130,7 @@ local function load_scripts(names)
   return chunks
 end
 
-local function check_scripts(names)
+local function check_scripts(config, names)
   local status = 0
   for _, name in ipairs(names) do
     local chunk, message = load_script(name)
@@ -134,6 +138,9 @@ local function check_scripts(names)
       io.stderr:write("grun: ", message, "\n")
       status = 1
     end
+  end
+  if status == 0 and #config.settings > 0 then
+    require("grun.settings").act(config, {}, fail_format, names)
   end
   os.exit(status)
 end
@@ -216,9 +223,27 @@ local commands = {
   doc = "grun.doc",
 }
 
+-- Does what the options say about processes. Returns true when this one was a master, and all of
+-- its workers have ended.
+local function run_master(config, scripts)
+  local asked = os.getenv("GRUN_WORKER") or os.getenv("NOTIFY_SOCKET")
+  for _, setting in ipairs(config.settings) do
+    asked = asked or not actions[setting[1]]
+  end
+  return asked and #scripts > 0 and require("grun.settings").act(config, {}, fail_format, scripts)
+end
+
+local function is_command(config)
+  return not config.separated and commands[config.words[config.first]]
+end
+
 return function(config)
   rawset(core.current(), "_script", true)
   local scripts, first = split_operands(config)
+  local command = is_command(config)
+  if not command and not config.check and run_master(config, scripts) then
+    return
+  end
   local nothing_asked = not config.has_action and not config.show_version
   if config.show_version and not config.interactive then
     print("grun " .. config.version .. " (" .. jit.version .. ")")
@@ -226,16 +251,19 @@ return function(config)
   if #scripts == 0 then
     _G.arg = make_arg(config, config.words[0], config.first)
   end
-  if config.environment then
-    run_init_variable()
+  local function prelude()
+    if config.environment then
+      run_init_variable()
+    end
+    run_actions(config)
   end
-  run_actions(config)
-  local command = not config.separated and commands[config.words[config.first]]
   if command then
     config.first = config.first + 1
-    return require(command).run(config)
-  elseif config.check then
-    return #scripts > 0 and check_scripts(scripts) or fail("--check needs a script")
+    return require(command).run(config, prelude)
+  end
+  prelude()
+  if config.check then
+    return #scripts > 0 and check_scripts(config, scripts) or fail("--check needs a script")
   elseif #scripts > 0 then
     return run_scripts(config, scripts, first)
   elseif config.interactive or (config.terminal and nothing_asked) then

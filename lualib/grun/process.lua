@@ -31,6 +31,8 @@ M.process = M
 ---@field stdout? "pipe"|"inherit"|"null"|integer|file*|grun.conn
 ---@field stderr? "pipe"|"inherit"|"null"|"stdout"|integer|file*|grun.conn
 ---@field group? boolean makes it the leader of its own process group, which kill() then reaches
+---@field program? string path of what is executed, if it is not the command's first word
+---@field fds? integer[] descriptors that become the child's 3, 4, … (at most 64)
 ---@field session? boolean the same with its own session, without a terminal
 
 --- Starts a program. Returns nil, message, code when it cannot be executed.

@@ -2,6 +2,7 @@
 -- `grun serve`: serves the application of a file over HTTP.
 
 local grun = require("grun")
+local settings = require("grun.settings")
 
 local HELP = [[
 usage: grun serve [options] app.lua [args...]
@@ -17,21 +18,20 @@ every module. Options may also come after app.lua; what begins with "-" and is m
 application comes after "--".
 
 Where:
-  -b, --bind ADDR          host:port, :port (all interfaces), unix:/path, fd:3, http://..., https://...
+  -b, --bind ADDR          host:port, :port (all interfaces), unix:/path, fd:3, systemd:name, http://...,
+                           https://...;
                            may be given several times; default 127.0.0.1:8000
       --certfile FILE      certificate for https; addresses without a scheme are https then
       --keyfile FILE       its key; default: in the same file
       --client-ca FILE     clients must have a certificate of this authority
       --mode MODE          permissions of unix sockets, such as 0660
       --backlog N          clients that may wait to be accepted (1024)
-      --reuse-port         other processes may listen on the same address
 Limits:                    seconds; bytes, also as 64K, 10M, 1G
       --header-timeout S   for the head of a request (10)
       --idle-timeout S     of a connection between two requests (60)
       --body-timeout S     for each piece of a request's body (30)
       --write-timeout S    for each write of a response (30)
       --handshake-timeout S   of TLS (10)
-      --graceful-timeout S    for requests that run when the server is to stop (10)
       --max-line N         request line (8K)
       --max-header N       header fields together (16K)
       --max-headers N      their number (100)
@@ -46,10 +46,22 @@ Other:
       --proxy-protocol     connections begin with a header of the PROXY protocol
       --server-header TEXT the Server field of responses
       --wsapi              the file returns a WSAPI application
-      --chdir DIR          run there
       --check              load the application, say what would be served, and end
-  -w, --workers N          only 1
       --help               show this text
+Worker processes, kept running by a master:
+  -w, --workers N          serve in N processes that share the addresses; auto: one per processor; default
+                           $WEB_CONCURRENCY, or no master
+      --graceful-timeout S    for requests that run when told to stop (10; with workers 30)
+      --worker-timeout S   kill a worker whose loop has not turned for so long (30; 0: never)
+      --max-requests N     replace a worker after so many requests
+      --max-requests-jitter N   and up to so many more
+      --reuse-port         each process has its own listening sockets (SO_REUSEPORT)
+      --reload             replace the workers when a file that they have loaded changes
+      --preload            load the application before workers are forked, which then share memory
+      --pid FILE           write the master's process id there
+      --user NAME, --group NAME   whom workers run as (needs root)
+      --umask OCTAL, --chdir DIR  set before anything is loaded
+Signals are described in grun --help.
 ]]
 
 local function fail(format, ...)
@@ -59,50 +71,23 @@ end
 
 -- ---- Options ----
 
-local function number(name, text, pattern, factor)
-  local digits, unit = text:match(pattern)
-  local value = tonumber(digits)
-  if not value then
-    fail("%s: number expected, got '%s'", name, text)
-  end
-  return value * (factor and factor[unit:lower()] or 1)
-end
-
-local UNITS = { k = 2 ^ 10, m = 2 ^ 20, g = 2 ^ 30 }
-
-local types = {
-  text = function(_, text)
-    return text
-  end,
-  seconds = function(name, text)
-    return number(name, text, "^(%d*%.?%d*)()$")
-  end,
-  count = function(name, text)
-    return number(name, text, "^(%d+)()$")
-  end,
-  bytes = function(name, text)
-    return number(name, text, "^(%d+)([kKmMgG]?)$", UNITS)
-  end,
-}
+local types = setmetatable({}, { __index = settings.types })
 types["yes or text"] = types.text
 types["yes or count"] = types.count
 
 -- Option -> type, and name of the server's option; options without that are this file's own.
 local options = {
   ["--bind"] = { "text" },
-  ["--workers"] = { "count" },
   ["--certfile"] = { "text", "cert" },
   ["--keyfile"] = { "text", "key" },
   ["--client-ca"] = { "text", "client_ca" },
   ["--mode"] = { "text", "mode" },
   ["--backlog"] = { "count", "backlog" },
-  ["--reuse-port"] = { "yes", "reuse_port" },
   ["--header-timeout"] = { "seconds", "header_timeout" },
   ["--idle-timeout"] = { "seconds", "idle_timeout" },
   ["--body-timeout"] = { "seconds", "body_timeout" },
   ["--write-timeout"] = { "seconds", "write_timeout" },
   ["--handshake-timeout"] = { "seconds", "handshake_timeout" },
-  ["--graceful-timeout"] = { "seconds" },
   ["--max-line"] = { "bytes", "max_line" },
   ["--max-header"] = { "bytes", "max_header" },
   ["--max-headers"] = { "count", "max_headers" },
@@ -115,10 +100,14 @@ local options = {
   ["--proxy-protocol"] = { "yes", "proxy_protocol" },
   ["--server-header"] = { "text", "server_header" },
   ["--wsapi"] = { "yes" },
-  ["--chdir"] = { "text" },
   ["--check"] = { "yes" },
   ["--help"] = { "yes" },
 }
+for name, kind in pairs(settings.options) do
+  if name ~= "bind-before-fork" then -- that is what --bind does
+    options["--" .. name] = { kind, name == "reuse-port" and "reuse_port" or nil }
+  end
+end
 local short = { b = "--bind", w = "--workers" }
 
 -- Name and value of the option in a word; the value is nil if it may be the next word.
@@ -141,13 +130,13 @@ local function read_option(words, i, given)
   elseif kind == "yes" and value then
     fail("%s takes no value", name)
   elseif kind:find("^yes") then
-    value = value and types[kind](name, value) or true
+    value = value and types[kind](name, value, fail) or true
   else
     if not value then
       i = i + 1
       value = words[i] or fail("missing value after %s", name)
     end
-    value = types[kind](name, value)
+    value = types[kind](name, value, fail)
   end
   if name == "--bind" then
     table.insert(given.bind, value)
@@ -199,8 +188,9 @@ local function address_of(text, secure)
   local rest = text:gsub("^tcp://", "")
   if not rest:find("^https?://") then
     rest = rest:gsub("^fd://", "fd:"):gsub("^unix:///", "unix:/")
-    if not rest:find("^unix:.") and not rest:find("^fd:%d+$") and not rest:find("^[^/]*:%d+$") then
-      fail("-b %s: host:port, :port, unix:/path or fd:number expected", text)
+    if not rest:find("^unix:.") and not rest:find("^fd:%d+$")
+        and not rest:find("^systemd:.") and not rest:find("^[^/]*:%d+$") then
+      fail("-b %s: host:port, :port, unix:/path, fd:number or systemd:name expected", text)
     end
     rest = (secure and "https://" or "http://") .. rest
   end
@@ -222,6 +212,13 @@ local function addresses(given, opts)
     end
   end
   return list
+end
+
+-- What a server with that address listens on.
+local function socket_of(address)
+  local rest = address:gsub("^https?://", "")
+  local is_whole = rest:find("^unix:") or rest:find("^fd:") or rest:find("^systemd:")
+  return is_whole and rest or "tcp://" .. rest
 end
 
 -- ---- The application ----
@@ -364,45 +361,58 @@ local function start(list, handler, opts, name, quiet)
   end
 end
 
-local function change_directory(dir)
-  local ffi = require("ffi")
-  ffi.cdef("int chdir(const char *); char *strerror(int);")
-  if ffi.C.chdir(dir) ~= 0 then
-    fail("--chdir %s: %s", dir, ffi.string(ffi.C.strerror(ffi.errno())))
+-- What of the options is about processes.
+local function process_options(given, list)
+  local found = {}
+  for name in pairs(settings.options) do
+    found[name] = given["--" .. name]
   end
+  local workers = os.getenv("WEB_CONCURRENCY")
+  if workers and not found.workers then
+    found.workers = settings.types.workers("WEB_CONCURRENCY", workers, fail)
+  end
+  found.addresses = {}
+  for i, address in ipairs(list) do
+    found.addresses[i] = socket_of(address)
+  end
+  return found
 end
 
 local M = {}
 
---- Runs `grun serve` with the command line's words from the first one on. Returns once it serves.
+--- Runs `grun serve` with the command line's words from the first one on. Returns once it serves,
+--- or, as a master, when all workers have ended. Calls prelude() before it loads the application.
 ---@param config { words: string[], first: integer, check: boolean, quiet: boolean }
-function M.run(config)
+---@param prelude fun()
+function M.run(config, prelude)
   local given, name, args = parse(config.words, config.first)
   if given["--help"] then
     io.stdout:write(HELP)
     return
   elseif not name then
     fail("the application is missing; see grun serve --help")
-  elseif given["--workers"] and given["--workers"] ~= 1 then
-    fail("-w %d: several workers are not there yet", given["--workers"])
   end
+  config.check = config.check or given["--check"]
   local opts = server_options(given)
-  grun.grace = given["--graceful-timeout"]
-  if given["--chdir"] then
-    change_directory(given["--chdir"])
+  local list = addresses(given, opts)
+  if settings.act(config, process_options(given, list), fail, { name }) and not config.check then
+    return
   end
   args[0] = name
   _G.arg = args
+  prelude()
   local handler, kind = prepare(name, given, opts)
-  local list = addresses(given, opts)
-  if given["--check"] or config.check then
+  if config.check then
     print(("%s: %s, to be served on %s"):format(name, kind, table.concat(list, " ")))
     os.exit(0)
   end
   if opts.access_log then
     io.stdout:setvbuf("line")
   end
-  start(list, handler, opts, name, config.quiet)
+  -- One worker speaks for all.
+  local worker = package.loaded["grun.worker"]
+  local mute = worker and worker.id() and (worker.id() > 1 or worker.generation() > 1)
+  start(list, handler, opts, name, config.quiet or mute)
 end
 
 return M

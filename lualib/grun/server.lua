@@ -159,6 +159,9 @@ local function serve(self, conn)
   self._threads[conn] = t
   self._active = self._active + 1
   self._accepted = self._accepted + 1
+  if service.served and not self._http then
+    service.served(1)
+  end
 end
 
 local function accept_all(self)
@@ -254,13 +257,13 @@ end
 
 function Server:_end(grace)
   self._stopping = true
-  if grace > 0 then
+  if grace > 0 and not service.shared[self._listener] then
     self._listener:_stop()
   else
     self._listener:close()
   end
   if self._http then
-    self._http:drain()
+    self._http:drain(grace)
   end
   changed(self)
 end
@@ -369,7 +372,15 @@ function M.server(address, handler, opts)
     of_socket.max_unsent = of_socket.max_unsent or http.max_unsent
     of_socket.alpn = of_socket.alpn or tls and not of_socket.tls and { "http/1.1" } or nil
   end
-  local listener, message, code = (tls or net).listen(address, of_socket, "server", 4)
+  local message, code
+  if address:find("^systemd:") then
+    address, message, code = require("grun.systemd").address(address)
+    if not address then
+      return nil, message, code
+    end
+  end
+  local listener
+  listener, message, code = (tls or net).listen(address, of_socket, "server", 4)
   if not listener then
     return nil, message, code
   end

@@ -16,6 +16,20 @@ local GRACE, UNWIND = 10, 1 -- seconds for handlers: to end by themselves, and o
 
 local M = {}
 
+--- Set in worker processes: the listeners that other workers accept on too. When this one stops,
+--- what waits there is left to them.
+M.shared = {}
+
+--- Set in worker processes that count: called with how many connections, requests or datagrams came
+--- now.
+M.served = nil
+
+--- The same: seconds that idle connections of HTTP servers that stop may still send a request.
+M.linger = nil
+
+--- The same: opens the socket of a server of datagrams.
+M.udp = nil
+
 -- Servers that accept or still have handlers, in the order of their start.
 local running = {}
 

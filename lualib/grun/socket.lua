@@ -83,7 +83,7 @@ local function is_tls(address)
   return type(address) == "string" and address:find("^tls:") ~= nil
 end
 
-local connect, listen = net.connect, net.listen
+local connect = net.connect
 
 -- Described, like those below them, in lualib/meta/net.lua.
 ---@type fun(address: string, opts?: grun.connect.options): grun.conn|nil, string?, string?
@@ -96,10 +96,17 @@ end
 
 ---@type fun(address: string, opts?: grun.listen.options): grun.listener|nil, string?, string?
 local function listen_any(address, opts)
+  if type(address) == "string" and address:find("^systemd:") then
+    local message, code
+    address, message, code = require("grun.systemd").address(address)
+    if not address then
+      return nil, message, code
+    end
+  end
   if is_tls(address) then
     return require("grun.tls").listen(address, opts)
   end
-  return listen(address, opts)
+  return net.listen(address, opts)
 end
 
 return setmetatable({ connect = connect_any, listen = listen_any }, { __index = net })

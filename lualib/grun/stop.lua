@@ -13,6 +13,8 @@ local LOOK_AGAIN = 0.25 -- seconds until threads that came since are cancelled a
 
 local M = {}
 local status -- the exit status, once the stop has begun
+local began, drained -- when it did, and when the grace period ends
+local first_steps = {} -- functions
 
 local function grace_period()
   local grace = rawget(grun, "grace")
@@ -55,14 +57,15 @@ local function serves(t, by_id)
   return false
 end
 
--- While servers drain, what serves their connections is left to their stop().
-local function cancel(list, reason, draining)
-  local by_id = {}
+-- Within the grace period what serves connections is left to the servers' stop().
+local function cancel(list, reason)
+  local by_id, early = {}, core.now() < drained
+  local draining = early and #servers() > 0
   for _, t in ipairs(list) do
     by_id[t.id] = t
   end
   for _, t in ipairs(list) do
-    if not (draining and serves(t, by_id)) then
+    if not (draining and serves(t, by_id) or early and rawget(t, "_first_step")) then
       t:cancel(reason)
     end
   end
@@ -75,35 +78,60 @@ local function abandon(list, seconds)
   os.exit(status)
 end
 
+-- `told`: set of those that know already.
+local function stop_servers(grace, told)
+  for _, server in ipairs(servers()) do
+    if not told[server] then
+      told[server] = true
+      daemon("stop " .. tostring(server), server.stop, server, grace)
+    end
+  end
+end
+
 local function stop(reason)
   local wait = require("grun.wait").wait
-  local grace = grace_period()
-  local drained = core.now() + grace
-  local limit = drained + UNWIND
-  for _, server in ipairs(servers()) do
-    daemon("stop " .. tostring(server), server.stop, server, grace)
+  for _, fn in ipairs(first_steps) do
+    rawset(core.spawn(fn), "_first_step", true)
   end
-  local list = remaining()
-  while #list > 0 and core.now() < limit do
-    cancel(list, reason, core.now() < drained and #servers() > 0)
-    wait(list, math.max(0, math.min(LOOK_AGAIN, limit - core.now())))
+  local list, told = remaining(), {}
+  while #list > 0 and core.now() < drained + UNWIND do
+    -- Threads that do not heed a cancel may start servers still.
+    stop_servers(math.max(0, drained - core.now()), told)
+    cancel(list, reason)
+    wait(list, math.max(0, math.min(LOOK_AGAIN, drained + UNWIND - core.now())))
     list = remaining()
   end
   if #list > 0 then
-    abandon(list, grace + UNWIND)
+    abandon(list, drained + UNWIND - began)
   end
   -- A script that failed on its way out has set another one.
   core.set_status(status)
 end
 
 --- Begins the orderly stop; `reason` is what threads are cancelled with, then the process ends with
---- that exit status. Returns at once. During a stop a second one does nothing.
-function M.start(reason, exit_status)
+--- that exit status. Returns at once. During a stop a second one does nothing, unless it gives
+--- less `grace` (seconds; default grun.grace) than is left.
+function M.start(reason, exit_status, grace)
+  grace = grace or grace_period()
   if not status then
     status = exit_status
+    began = core.now()
+    drained = began + grace
     core.set_status(status)
     daemon("stop", stop, reason)
+  elseif core.now() + grace < drained then
+    drained = core.now() + grace
+    stop_servers(grace, {})
   end
+end
+
+--- Runs fn() in a thread when the stop begins; it may take the grace period.
+function M.first(fn)
+  first_steps[#first_steps + 1] = fn
+end
+
+function M.begun()
+  return status ~= nil
 end
 
 --- Writes a report of this module. The prompt replaces it, and the next one.
@@ -114,6 +142,9 @@ end
 --- Set by the prompt: called in the hub instead of the stop for ^C.
 M.interrupt = nil
 
+--- Set in workers: called in the hub instead of the stop for INT and TERM.
+M.of_worker = nil
+
 --- A signal arrived. Called in the hub. Returns true if it was not a reason to stop.
 function M.signal(name)
   if name == "QUIT" then
@@ -121,6 +152,8 @@ function M.signal(name)
       local tree = require("grun.inspect").tree(core.current())
       M.write("grun: SIGQUIT: all threads\n" .. tree .. "\n")
     end)
+  elseif M.of_worker then
+    M.of_worker(name)
   elseif status then
     os.exit(name == "INT" and 130 or 143)
   elseif name == "INT" and M.interrupt then

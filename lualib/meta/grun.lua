@@ -303,6 +303,7 @@ grun.log = require("grun.log")
 grun.profile = require("grun.profile")
 grun.block_warn = require("grun.loop").block_warn
 grun.seed = require("grun.loop").seed
+grun.worker = require("grun.worker")
 
 -- ---- grun.core: for grun's own modules. A green is a handle's first slot. ----
 

@@ -260,7 +260,7 @@ static int open_accepted(struct gr_stream *s, int fd, const struct gr_listener *
 	int rc = 0;
 
 	gr_stream_open(s, fd);
-	s->accepted = true;
+	gr_stream_accepted(s);
 	if (tls)
 		rc = gr_tls_start(s, tls, true, NULL, 0);
 	if (rc < 0)
@@ -373,12 +373,13 @@ static int l_net_listen(lua_State *L)
 
 	if (rc)
 		return rc;
+	lua_settop(L, 3);
 	l = lua_newuserdata(L, sizeof(*l));
 	gr_listener_create(&l->l);
 	l->tls = NULL;
 	luaL_getmetatable(L, LISTENER);
 	lua_setmetatable(L, -2);
-	if (e.scheme == GR_SCHEME_TLS)
+	if (e.scheme == GR_SCHEME_TLS || !lua_isnoneornil(L, 3))
 		gr_tls_context_ref(l->tls = check_tls(L, 3));
 	return listen_on(L, &l->l, text, &e, &opts);
 }

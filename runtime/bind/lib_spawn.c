@@ -30,6 +30,7 @@ struct std_file {
 struct request {
 	struct gr_spawn how;
 	struct std_file files[3];
+	int more[GR_SPAWN_MORE];
 	int level; /* of the caller, for errors */
 };
 
@@ -213,6 +214,24 @@ static bool read_flag(lua_State *L, const struct request *r, const char *name)
 	return lua_toboolean(L, -1);
 }
 
+/* The list on top, of descriptors. */
+static void read_more(lua_State *L, struct request *r)
+{
+	size_t n = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+
+	if (!lua_istable(L, -1) || n > GR_SPAWN_MORE)
+		bad(L, r, "fds: list of at most %d descriptors expected", GR_SPAWN_MORE);
+	for (size_t i = 0; i < n; i++) {
+		lua_rawgeti(L, -1, (int)i + 1);
+		if (lua_type(L, -1) != LUA_TNUMBER || lua_tointeger(L, -1) < 0)
+			bad(L, r, "fds: descriptor expected, got %s", luaL_typename(L, -1));
+		r->more[i] = (int)lua_tointeger(L, -1);
+		lua_pop(L, 1);
+	}
+	r->how.more_fds = r->more;
+	r->how.nmore = (int)n;
+}
+
 /* The value on top of the stack. */
 static void read_field(lua_State *L, struct request *r, const char *name, int keep)
 {
@@ -224,6 +243,11 @@ static void read_field(lua_State *L, struct request *r, const char *name, int ke
 	if (strcmp(name, "cwd") == 0) {
 		lua_pushvalue(L, -1);
 		r->how.cwd = keep_text(L, r, keep, "cwd");
+	} else if (strcmp(name, "program") == 0) {
+		lua_pushvalue(L, -1);
+		r->how.program = keep_text(L, r, keep, "program");
+	} else if (strcmp(name, "fds") == 0) {
+		read_more(L, r);
 	} else if (strcmp(name, "env") == 0) {
 		read_env(L, r, keep);
 	} else if (strcmp(name, "group") == 0) {
@@ -233,7 +257,8 @@ static void read_field(lua_State *L, struct request *r, const char *name, int ke
 	}
 }
 
-static const char *const option_names[] = {"stdin", "stdout", "stderr", "cwd", "env", "group", "session", NULL};
+static const char *const option_names[] = {"stdin", "stdout", "stderr", "cwd", "env", "group", "session",
+					   "program", "fds", NULL};
 
 static void check_keys(lua_State *L, const struct request *r)
 {

@@ -38,6 +38,7 @@
 #include "bind/lib_tls.h"
 #include "bind/lib_watch.h"
 #include "bind/lib_websocket.h"
+#include "bind/lib_worker.h"
 #include "bind/lib_zlib.h"
 #include "bind/lualib.h"
 #include "bind/luautil.h"
@@ -375,6 +376,8 @@ static void set_modules(lua_State *L)
 	set_module(L, "grun.core.signal");
 	lua_pushcfunction(L, luaopen_grun_core_watch);
 	set_module(L, "grun.core.watch");
+	lua_pushcfunction(L, luaopen_grun_core_worker);
+	set_module(L, "grun.core.worker");
 	lua_pushcfunction(L, luaopen_grun_core_dns);
 	set_module(L, "grun.core.dns");
 	lua_pushcfunction(L, luaopen_grun_core_tls);

@@ -52,12 +52,16 @@ static void write_text(const char *format, ...)
 }
 
 /* Two steps: what is certain first, then what needs the binding's data. snprintf allocates nothing for these formats. */
-static void report_fault(const char *what)
+void gr_hub_report(const char *what)
 {
 	const struct gr_green *g = gr_current;
 	const char *quote = g->name ? "\"" : "", *source;
 	int line = 0;
 
+	if (!gr_on_green()) {
+		write_text("grun: %s in the event loop\n", what);
+		return;
+	}
 	write_text("grun: %s in thread #%llu%s%s%s%s", what, (unsigned long long)g->id, g->name ? " " : "", quote,
 		   g->name ? g->name : "", quote);
 	source = gr_hub.spawn_site ? gr_hub.spawn_site(g, &line) : NULL;
@@ -72,12 +76,12 @@ static void on_fault(int number, siginfo_t *info, void *context)
 	if (gr_hub.on_fault)
 		siglongjmp(*(sigjmp_buf *)gr_hub.on_fault, 1);
 	if (gr_on_green() && gr_stack_guards(&gr_current->stack, info->si_addr)) {
-		report_fault("C stack overflow");
+		gr_hub_report("C stack overflow");
 		signal(SIGABRT, SIG_DFL);
 		abort();
 	}
 	if (gr_on_green())
-		report_fault(number == SIGSEGV ? "segmentation fault" : "bus error");
+		gr_hub_report(number == SIGSEGV ? "segmentation fault" : "bus error");
 	/* Returning repeats the faulting instruction under whatever was there before us. */
 	sigaction(number, number == SIGSEGV ? &hub.old_segv : &hub.old_bus, NULL);
 }

@@ -60,6 +60,9 @@ enum gr_hub_end gr_hub_run(void);
 /* Makes gr_hub_run return; from a green thread this never returns (the hub takes over and the thread is dropped). */
 void gr_hub_stop(void);
 
+/* Writes "grun: <what> in thread …" to stderr, with where that thread was spawned. For signal handlers. */
+void gr_hub_report(const char *what);
+
 /* Frees the loop and every stack; no thread may run afterwards. */
 void gr_hub_free(void);
 

@@ -118,7 +118,7 @@ void gr_signal_twice_exits(int number, int status)
 {
 	table[number].status = status;
 	table[number].armed = 0;
-	table[number].twice = true;
+	table[number].twice = status >= 0;
 }
 
 /* ---- Names ---- */

@@ -15,7 +15,7 @@ int gr_signal_watch(int signal, void (*callback)(int signal));
 int gr_signal_override(int signal, void (*callback)(int signal));
 
 /* A second arrival of this signal ends the process at once with that exit status, even when the hub is stuck. Calling it
- * again makes the next arrival a first one. */
+ * again makes the next arrival a first one; a negative status ends that. */
 void gr_signal_twice_exits(int signal, int status);
 
 /* The number of "TERM", "SIGTERM", "RTMIN+3"; -1 = unknown. */

@@ -5,13 +5,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/hub.h"
 #include "core/log.h"
 
-static const double PAUSE_MIN = 0.01, PAUSE_MAX = 1.0, LOG_EVERY = 1.0;
+static const double PAUSE_MIN = 0.01, PAUSE_MAX = 1.0, LOG_EVERY = 1.0, POLITE = 0.001;
 
 /* Clients that a stopping listener still takes; more than that are new ones who keep coming. */
 enum { LEFT_MAX = 1024 };
@@ -233,6 +235,16 @@ static int recover(struct gr_listener *l, int rc, double until)
 	return l->stopping ? end_of_backlog(l) : pause_accepting(l, until);
 }
 
+bool (*gr_listener_is_polite)(void);
+
+/* Lets other processes that accept on the same socket go first, but never for long: they may be stuck. */
+static int let_others(struct gr_listener *l, double until)
+{
+	int rc = await_client(l, until);
+
+	return rc < 0 ? rc : gr_sleep_until(gr_until(POLITE));
+}
+
 int gr_listener_accept(struct gr_listener *l, double until)
 {
 	int fd, rc;
@@ -244,6 +256,13 @@ int gr_listener_accept(struct gr_listener *l, double until)
 			return GR_CLOSED;
 		if (l->stopping && l->left-- == 0)
 			return end_of_backlog(l);
+		if (!l->stopping && gr_listener_is_polite && gr_listener_is_polite()) {
+			rc = let_others(l, until);
+			if (rc < 0)
+				return rc;
+			if (l->fd < 0)
+				return GR_CLOSED;
+		}
 		fd = take(l);
 		if (fd >= 0) {
 			l->pause = 0;
@@ -256,6 +275,28 @@ int gr_listener_accept(struct gr_listener *l, double until)
 }
 
 /* Closing. */
+
+/* The filter sees a segment from its TCP header on; byte 13 holds the flags. Only SYN of the two it may have: new. */
+int gr_listener_refuse(int fd)
+{
+	enum { FLAGS = 13, SYN = 2, ACK = 16 };
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN | ACK),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, ~0U),
+	};
+	struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+	int domain = 0;
+	socklen_t len = sizeof(domain);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0)
+		return -errno;
+	if (domain == AF_UNIX)
+		return 0;
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ? -errno : 0;
+}
 
 void gr_listener_stop(struct gr_listener *l)
 {

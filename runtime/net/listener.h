@@ -39,6 +39,15 @@ int gr_listener_accept(struct gr_listener *l, double until);
 /* Tells that a descriptor was closed, so that a listener that pauses for want of one can go on. */
 void gr_listener_resume(void);
 
+/* Asked before each attempt to accept; true: this process has more connections than others on the same sockets, and lets
+ * them go first. NULL: there are no others. */
+extern bool (*gr_listener_is_polite)(void);
+
+/* From now on new connections to this TCP socket are not even begun: the client's kernel asks again after a second, and by
+ * then finds another listener, or none. So nobody is lost between the last accept and close(2). Nothing for unix sockets.
+ * Returns 0 or a negative errno. */
+int gr_listener_refuse(int fd);
+
 /* From now on accept returns connections that wait in the backlog already, but waits no more and closes at its end. */
 void gr_listener_stop(struct gr_listener *l);
 

@@ -105,6 +105,15 @@ void gr_stream_open(struct gr_stream *s, int fd)
 	gr_io_init(&s->wr, fd, EV_WRITE);
 }
 
+static uint32_t serving;
+uint32_t *gr_stream_serving = &serving;
+
+void gr_stream_accepted(struct gr_stream *s)
+{
+	s->accepted = true;
+	++*gr_stream_serving;
+}
+
 void gr_stream_drop(struct gr_stream *s)
 {
 	free(s->buf);
@@ -123,6 +132,8 @@ void gr_stream_close(struct gr_stream *s)
 		gr_wake(w->green, GR_CLOSED);
 	s->ops->close(s);
 	s->fd = -1;
+	if (s->accepted)
+		--*gr_stream_serving;
 	gr_listener_resume();
 	/* Else the reader drops them when it comes back. */
 	if (!s->reading && !s->pinned)

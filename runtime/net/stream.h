@@ -67,6 +67,11 @@ void gr_stream_create(struct gr_stream *s);
 /* Opens it on a connected, or connecting, non-blocking socket that it owns from now on. */
 void gr_stream_open(struct gr_stream *s, int fd);
 
+/* Marks an open stream as accepted by a listener. *gr_stream_serving counts those that are open; it may point into memory
+ * that other processes see. */
+void gr_stream_accepted(struct gr_stream *s);
+extern uint32_t *gr_stream_serving;
+
 /* The same for a non-blocking pipe or terminal (pipe.c). shutdown of its only direction closes it. */
 void gr_stream_open_pipe(struct gr_stream *s, int fd);
 

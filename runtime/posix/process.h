@@ -15,14 +15,20 @@ enum gr_spawn_step {
 	GR_SPAWN_EXEC,    /* running the program */
 };
 
-enum { GR_SPAWN_NULL = -1 }; /* in place of a descriptor: /dev/null */
+enum {
+	GR_SPAWN_NULL = -1, /* in place of a descriptor: /dev/null */
+	GR_SPAWN_MORE = 64, /* descriptors besides the standard ones, at most */
+};
 
 struct gr_spawn {
 	const char *const
 		*argv; /* ends with NULL; argv[0] is looked for in PATH (the child's, else ours) if it has no slash */
 	const char *const *envp; /* ends with NULL; NULL: our environment */
-	const char *cwd;         /* NULL: ours. A relative argv[0] with a slash starts from here */
+	const char *program;     /* what is executed in place of argv[0], a path; NULL: argv[0] */
+	const char *cwd;         /* NULL: ours. A relative program with a slash starts from here */
 	int fds[3];              /* what becomes the child's 0, 1 and 2: our descriptors, or GR_SPAWN_NULL */
+	const int *more_fds;     /* what becomes its 3, 4, … */
+	int nmore;
 	bool keep_fds;    /* it also inherits what is not close-on-exec, as with system(3); else only those three */
 	bool new_group;   /* its own process group … */
 	bool new_session; /* … or session, which has no terminal */

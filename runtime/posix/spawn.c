@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { STACK = 32 << 10, FIRST_FREE = 3 };
+enum { STACK = 32 << 10, STANDARD = 3 };
 
 /* Shared by both sides: the child runs in our memory while we stand still, until it executes the program or ends. */
 struct launch {
@@ -48,27 +48,29 @@ IN_CHILD static void reset_signals(void)
 }
 
 /* A copy where it is not overwritten. */
-IN_CHILD static int lift(int fd)
+IN_CHILD static int lift(int fd, int first_free)
 {
 	if (fd == GR_SPAWN_NULL)
 		fd = open(_PATH_DEVNULL, O_RDWR | O_CLOEXEC);
-	return fd < FIRST_FREE ? fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE) : fd;
+	return fd < first_free ? fcntl(fd, F_DUPFD_CLOEXEC, first_free) : fd;
 }
 
 /* One of our standard files that is closed stays closed. */
 IN_CHILD static int install_files(const struct gr_spawn *how)
 {
-	int from[3];
+	int from[STANDARD + GR_SPAWN_MORE], n = STANDARD + how->nmore;
 
-	for (int i = 0; i < 3; i++) {
-		from[i] = lift(how->fds[i]);
-		if (from[i] < 0 && !(errno == EBADF && how->fds[i] == i))
+	for (int i = 0; i < n; i++) {
+		int fd = i < STANDARD ? how->fds[i] : how->more_fds[i - STANDARD];
+
+		from[i] = lift(fd, n);
+		if (from[i] < 0 && !(errno == EBADF && fd == i))
 			return -1;
 	}
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < n; i++)
 		if (from[i] >= 0 && dup2(from[i], i) < 0)
 			return -1;
-	return how->keep_fds ? 0 : close_range(FIRST_FREE, ~0U, 0);
+	return how->keep_fds ? 0 : close_range((unsigned)n, ~0U, 0);
 }
 
 IN_CHILD static int set_group(const struct gr_spawn *how)
@@ -154,7 +156,7 @@ static char *list_candidates(const char *program, const char *path)
 
 static char *find_candidates(const struct launch *l)
 {
-	const char *program = l->how->argv[0], *path;
+	const char *program = l->how->program ? l->how->program : l->how->argv[0], *path;
 	char *list;
 
 	if (*program && strchr(program, '/') == NULL) {

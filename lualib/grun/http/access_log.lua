@@ -66,7 +66,7 @@ local atoms = {
   M = function(_, _, _, seconds) return ("%d"):format(seconds * 1e3) end,
   D = function(_, _, _, seconds) return ("%d"):format(seconds * 1e6) end,
   L = function(_, _, _, seconds) return ("%.6f"):format(seconds) end,
-  p = function() return tostring(require("grun.core").pid()) end,
+  p = function() return tostring(require("grun.core.worker").pid()) end,
 }
 
 -- "%({name}i)s": a field of the request.

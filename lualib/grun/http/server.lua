@@ -3,6 +3,7 @@
 
 local core = require("grun.core")
 local httpd = require("grun.core.httpd")
+local service = require("grun.service")
 local thread = require("grun.thread")
 require("grun.http.request")
 require("grun.http.response")
@@ -217,16 +218,29 @@ function Http:address(listening)
   return scheme .. listening:gsub("^%a+://", "")
 end
 
---- From now on each response is its connection's last, and connections between two requests end.
---- WebSockets are told to go away.
-function Http:drain()
-  httpd.stop(self.config)
+local function close_idle(self)
   for conn, state in pairs(self.states) do
     if httpd.is_idle(state) then
       conn:close()
-    elseif M.websockets[conn] then
+    end
+  end
+end
+
+--- From now on each response is its connection's last, and connections between two requests end,
+--- in a worker process a little later: what their clients are just sending is answered. WebSockets
+--- are told to go away.
+function Http:drain(grace)
+  httpd.stop(self.config)
+  for conn in pairs(self.states) do
+    if M.websockets[conn] then
       core.spawn(end_websocket, conn, 1001)
     end
+  end
+  if not service.linger or grace == 0 then
+    close_idle(self)
+  else
+    local t = core.spawn_later(math.min(service.linger, grace / 2), close_idle, self)
+    core.daemon(t[1])
   end
 end
 
@@ -263,7 +277,7 @@ end
 -- The listener's address: "http://host:port", "http://unix:/path", "http://fd:3".
 local function listen_address(https, rest)
   rest = rest:gsub("/$", "")
-  if rest:find("^unix:") or rest:find("^fd:") then
+  if rest:find("^unix:") or rest:find("^fd:") or rest:find("^systemd:") then
     return rest
   elseif not rest:find(":%d*$") then
     rest = rest .. (https and ":443" or ":80")
@@ -271,12 +285,20 @@ local function listen_address(https, rest)
   return (https and "tls://" or "tcp://") .. rest
 end
 
+-- In a worker that counts its requests.
+local function counted(app)
+  return function(...)
+    service.served(1)
+    return app(...)
+  end
+end
+
 --- Makes what a grun.server with such an address needs: `handler` for its connections, `listen`,
 --- the address of its listener. Raises for bad options, as if its caller's caller did.
 function M.new(address, app, opts)
   local https = address:find("^https") ~= nil
   local self = setmetatable({
-    app = app,
+    app = service.served and counted(app) or app,
     https = https,
     listen = listen_address(https, address:match("^https?://(.*)$")),
     max_unsent = MAX_UNSENT,
