@@ -83,8 +83,8 @@ static int l_config(lua_State *L)
 	copy_field(L, "server_header", c->server, sizeof(c->server));
 	lua_getfield(L, 1, "https");
 	c->https = lua_toboolean(L, -1);
-	lua_getfield(L, 1, "silent");
-	c->silent = lua_toboolean(L, -1);
+	lua_getfield(L, 1, "no_response");
+	c->no_response = lua_toboolean(L, -1);
 	lua_getfield(L, 1, "proxy_protocol");
 	c->proxy_protocol = lua_toboolean(L, -1);
 	lua_settop(L, 2);
@@ -386,9 +386,9 @@ static int l_run(lua_State *L)
 		lua_rawseti(L, 4, GR_HTTPD_REQUEST);
 		lua_pushvalue(L, 2);
 		lua_insert(L, 5);
-		if (!c->config->silent)
+		if (!c->config->no_response)
 			gr_httpd_push_response(L, c, 4);
-		lua_call(L, c->config->silent ? 1 : 2, LUA_MULTRET);
+		lua_call(L, c->config->no_response ? 1 : 2, LUA_MULTRET);
 		rc = gr_httpd_finish(L, c, 4, 5);
 		lua_settop(L, 4);
 		if (rc < 0) {

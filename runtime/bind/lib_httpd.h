@@ -22,7 +22,7 @@ struct gr_httpd_config {
 	uint32_t max_requests; /* on one connection; 0 = any number */
 	bool stopping;         /* each response is its connection's last */
 	bool https;
-	bool silent;          /* the handler takes no response object */
+	bool no_response;     /* the handler takes no response object */
 	bool proxy_protocol;  /* connections begin with a header that says whom they come from */
 	double min_rate;      /* bytes per second below which a body is too slow; 0 = none */
 	int gzip;             /* level at which responses are compressed; 0 = they are not */

@@ -120,7 +120,7 @@ local function takes_no_response(app)
 end
 
 local function configure(app, opts, https)
-  local config = { https = https, silent = takes_no_response(app) }
+  local config = { https = https, no_response = takes_no_response(app) }
   for name, default in pairs(defaults) do
     local value = opts[name] or default
     check_range(name, value)
