@@ -854,11 +854,15 @@ for part in m.iter_parts():
 
     it("when the server answers while we wait for it to read on", function()
       local tls = require("spec.tls_helper")
+      local over, open = grun.event(), 0
       local function refuse(conn)
+        open = open + 1
         read_head(conn)
         grun.sleep(0.2)
         conn:write("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nno!")
-        grun.sleep(30)
+        over:wait(30)
+        conn:close()
+        open = open - 1
       end
       local large = ("x"):rep(2 ^ 25)
       local name = helper.tmpname(large)
@@ -871,7 +875,11 @@ for part in m.iter_parts():
           assert.same({ 413, "no!" }, { res.status, res.body })
         end
       end
-      secure:stop(0.01)
+      over:set()
+      while open > 0 do
+        grun.yield()
+      end
+      secure:stop(1)
     end)
 
     it("when there is no server", function()
