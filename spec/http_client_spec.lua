@@ -854,7 +854,7 @@ for part in m.iter_parts():
 
     it("when the server answers while we wait for it to read on", function()
       local tls = require("spec.tls_helper")
-      local over, open = grun.event(), 0
+      local over, open, before = grun.event(), 0, #grun.fs.list("/proc/self/fd")
       local function refuse(conn)
         open = open + 1
         read_head(conn)
@@ -880,6 +880,10 @@ for part in m.iter_parts():
         grun.yield()
       end
       secure:stop(1)
+      local limit = grun.now() + 10 -- closing TLS takes a moment
+      while #grun.fs.list("/proc/self/fd") > before and grun.now() < limit do
+        grun.sleep(0.01)
+      end
     end)
 
     it("when there is no server", function()
