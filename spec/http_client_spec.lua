@@ -854,11 +854,15 @@ for part in m.iter_parts():
 
     it("when the server answers while we wait for it to read on", function()
       local tls = require("spec.tls_helper")
+      local over, open, before = grun.event(), 0, #grun.fs.list("/proc/self/fd")
       local function refuse(conn)
+        open = open + 1
         read_head(conn)
         grun.sleep(0.2)
         conn:write("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nno!")
-        grun.sleep(30)
+        over:wait(30)
+        conn:close()
+        open = open - 1
       end
       local large = ("x"):rep(2 ^ 25)
       local name = helper.tmpname(large)
@@ -871,7 +875,15 @@ for part in m.iter_parts():
           assert.same({ 413, "no!" }, { res.status, res.body })
         end
       end
-      secure:stop(0.01)
+      over:set()
+      while open > 0 do
+        grun.yield()
+      end
+      secure:stop(1)
+      local limit = grun.now() + 10 -- closing TLS takes a moment
+      while #grun.fs.list("/proc/self/fd") > before and grun.now() < limit do
+        grun.sleep(0.01)
+      end
     end)
 
     it("when there is no server", function()

@@ -217,11 +217,28 @@ function httpc.is_idle(conn) end
 ---@async
 function httpc.early(conn, seconds) end
 
---- Waits until the connection can be written to, or something came, or the time is over. Parks.
+--- Whether the final response, or the end of the connection, is there already; "100 Continue" and
+--- the like are dropped.
+---@param conn grun.conn
+---@return boolean
+function httpc.is_answered(conn) end
+
+--- Waits until the connection can be written to, or something came. Returns true, or nil, message,
+--- code. Parks.
 ---@param conn grun.conn
 ---@param seconds number
+---@return true|nil, string?, string?
 ---@async
 function httpc.wait(conn, seconds) end
+
+--- Sends up to three texts. Returns true; false when the server answered while not all could be
+--- sent; or nil, message, code. Parks.
+---@param conn grun.conn
+---@param seconds number
+---@param ... string
+---@return boolean|nil, string?, string?
+---@async
+function httpc.send(conn, seconds, ...) end
 
 --- Takes a Set-Cookie field apart: a list of name, value, name, value …; flags have no name.
 ---@param text string

@@ -22,6 +22,7 @@ enum {
 	FIELDS_LIMIT = 1024, /* of a request */
 	INTERIM_MAX = 20,    /* 1xx responses before the final one */
 	INTERIM_FIELDS = 50, /* of one of these */
+	PIECES = 3,          /* that are sent at once: a chunk */
 };
 
 /* What is left of a response whose head was read. A userdata; its environment keeps the connection. */
@@ -270,24 +271,48 @@ static ssize_t scan_early(void *user, const char *p, size_t n)
 	return scan->final ? GR_PROTOCOL : len;
 }
 
+/* Looks for such a response until then: > 0: "100 Continue" or the like came; GR_TIMEOUT: nothing complete did; what a wait
+ * returns; else the final response, or the end, is there. Parks. */
+static ssize_t take_early(struct gr_stream *s, double until)
+{
+	static const struct gr_http_limits limits = {.line = 1000, .block = 8000, .fields = INTERIM_FIELDS};
+	struct early_scan scan = {.final = false};
+	const char *p;
+	ssize_t n;
+
+	gr_http_head_init(&scan.head, scan.fields, &limits);
+	n = gr_stream_scan(s, scan_early, &scan, &until, &p);
+	gr_stream_done(s);
+	return n;
+}
+
+static bool is_answered(struct gr_stream *s)
+{
+	ssize_t n = 1;
+
+	while (n > 0 && gr_stream_readable(s))
+		n = take_early(s, 0);
+	return n <= 0 && n != GR_TIMEOUT;
+}
+
+static bool is_raised(ssize_t rc)
+{
+	return rc == GR_CANCELED || rc == GR_DEADLINE || rc == GR_MISUSE;
+}
+
 /* early(conn, seconds) -> "continue" when "100 Continue" or the like came; "answer" when the final response, or the end,
  * is there for receive(); nil when nothing complete came. Parks. */
 static int l_early(lua_State *L)
 {
-	static const struct gr_http_limits limits = {.line = 1000, .block = 8000, .fields = INTERIM_FIELDS};
 	struct gr_stream *s = gr_conn_check(L);
 	double until = gr_lua_opt_until(L, 2);
-	struct early_scan scan = {.final = false};
 	int rc = gr_lua_enter_wait(L);
-	const char *p;
 	ssize_t n;
 
 	if (rc)
 		return rc;
-	gr_http_head_init(&scan.head, scan.fields, &limits);
-	n = gr_stream_scan(s, scan_early, &scan, &until, &p);
-	gr_stream_done(s);
-	if (n == GR_CANCELED || n == GR_DEADLINE || n == GR_MISUSE)
+	n = take_early(s, until);
+	if (is_raised(n))
 		return gr_lua_fail(L, (int)n);
 	if (n == GR_TIMEOUT)
 		return 0;
@@ -295,7 +320,30 @@ static int l_early(lua_State *L)
 	return 1;
 }
 
-/* wait(conn, seconds): until it can be written to, or something came, or the time is over. Parks. */
+/* is_answered(conn): the final response, or the end, is there; what comes before it is dropped. */
+static int l_is_answered(lua_State *L)
+{
+	lua_pushboolean(L, is_answered(gr_conn_check(L)));
+	return 1;
+}
+
+/* Until it can be written to, or something came. Returns 0 or an error. */
+static int wait_either(struct gr_stream *s, double until)
+{
+	int rc = gr_io_subscribe(&s->wr);
+
+	if (rc < 0)
+		return rc;
+	rc = gr_io_subscribe(&s->rd);
+	if (rc == 0) {
+		rc = gr_wait(until, "http client (sending)");
+		gr_io_unsubscribe(&s->rd);
+	}
+	gr_io_unsubscribe(&s->wr);
+	return rc;
+}
+
+/* wait(conn, seconds) -> true when it can be written to, or something came; or nil, message, code. Parks. */
 static int l_wait(lua_State *L)
 {
 	struct gr_stream *s = gr_conn_check(L);
@@ -304,15 +352,74 @@ static int l_wait(lua_State *L)
 
 	if (rc)
 		return rc;
-	if (s->fd < 0 || gr_io_subscribe(&s->wr) < 0)
-		return 0;
-	rc = gr_io_subscribe(&s->rd);
-	if (rc == 0) {
-		rc = gr_wait(until, "http client (sending)");
-		gr_io_unsubscribe(&s->rd);
+	rc = s->fd < 0 ? GR_CLOSED : wait_either(s, until);
+	if (rc < 0)
+		return gr_lua_fail(L, rc);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* The first `done` bytes of these are sent. Returns how many entries there are left. */
+static int rest_of(const struct iovec *all, int n, size_t done, struct iovec *rest)
+{
+	int left = 0;
+
+	for (int i = 0; i < n; i++) {
+		size_t skip = done < all[i].iov_len ? done : all[i].iov_len;
+
+		done -= skip;
+		if (all[i].iov_len > skip)
+			rest[left++] = (struct iovec){(char *)all[i].iov_base + skip, all[i].iov_len - skip};
 	}
-	gr_io_unsubscribe(&s->wr);
-	return rc == GR_CANCELED || rc == GR_DEADLINE || rc == GR_MISUSE ? gr_lua_fail(L, rc) : 0;
+	return left;
+}
+
+/* In one's turn to write. Returns 1, 0 when the server answered before all was sent, or an error. */
+static int send_watching(struct gr_stream *s, const struct iovec *all, int n, double until)
+{
+	struct iovec rest[PIECES];
+	size_t sent = 0;
+	int rc;
+
+	for (;;) {
+		rc = gr_stream_writev(s, rest, rest_of(all, n, sent, rest), 0, &sent);
+		if (rc != GR_TIMEOUT)
+			return rc < 0 ? rc : 1;
+		rc = wait_either(s, until);
+		if (rc < 0)
+			return rc;
+		if (is_answered(s))
+			return 0;
+	}
+}
+
+/* send(conn, seconds, text...) -> true; false when the server answered while not all could be sent; or nil, message,
+ * code. At most PIECES texts. Parks. */
+static int l_send(lua_State *L)
+{
+	struct gr_stream *s = gr_conn_check(L);
+	double until = gr_lua_opt_until(L, 2);
+	int n = lua_gettop(L) - 2, rc;
+	struct iovec all[PIECES];
+
+	luaL_argcheck(L, n >= 1 && n <= PIECES, 3, "1 to 3 texts expected");
+	for (int i = 0; i < n; i++) {
+		struct gr_slice text = check_slice(L, 3 + i);
+
+		all[i] = (struct iovec){(void *)text.p, text.len};
+	}
+	rc = gr_lua_enter_wait(L);
+	if (rc)
+		return rc;
+	rc = s->fd < 0 ? GR_CLOSED : gr_stream_begin_write(s, until);
+	if (rc == 0) {
+		rc = send_watching(s, all, n, until);
+		gr_stream_end_write(s);
+	}
+	if (rc < 0)
+		return gr_lua_fail(L, rc);
+	lua_pushboolean(L, rc);
+	return 1;
 }
 
 /* ---- Bodies of responses ---- */
@@ -384,13 +491,9 @@ static int l_parse_cookie(lua_State *L)
 /* ---- The module ---- */
 
 static const luaL_Reg functions[] = {
-	{"head", l_head},
-	{"chunk", l_chunk},
-	{"receive", l_receive},
-	{"is_idle", l_is_idle},
-	{"early", l_early},
-	{"wait", l_wait},
-	{"parse_cookie", l_parse_cookie},
+	{"head", l_head},       {"chunk", l_chunk}, {"receive", l_receive},
+	{"is_idle", l_is_idle}, {"early", l_early}, {"is_answered", l_is_answered},
+	{"wait", l_wait},       {"send", l_send},   {"parse_cookie", l_parse_cookie},
 	{NULL, NULL},
 };
 

@@ -142,6 +142,7 @@ static int l_open(lua_State *L)
 	c->stream = s;
 	c->config = config;
 	c->idle = true;
+	c->idle_since = gr_now();
 	c->keep = true;
 	c->reply = GR_REPLY_DONE;
 	luaL_getmetatable(L, CONN_CLASS);
@@ -306,7 +307,8 @@ static int next_request(lua_State *L, struct gr_httpd_conn *c, int env)
 	bool idle;
 
 	c->idle = true;
-	scan.until = c->idle_until = gr_until_roughly(c->config->idle_timeout);
+	c->idle_since = gr_now_roughly();
+	scan.until = c->idle_since + c->config->idle_timeout;
 	gr_http_head_init(&scan.head, shared_fields, &c->config->limits);
 	n = gr_stream_scan(c->stream, scan_head, &scan, &scan.until, &p);
 	idle = c->idle;
@@ -458,14 +460,14 @@ static int l_request(lua_State *L)
 	return 1;
 }
 
-/* idle_until(state) -> when an idle connection times out; nil for others. */
-static int l_idle_until(lua_State *L)
+/* idle_since(state) -> when the connection began to wait for a request; nil when it does not. */
+static int l_idle_since(lua_State *L)
 {
 	const struct gr_httpd_conn *c = check_conn(L);
 
 	if (!c->idle || c->stream->len > 0)
 		return 0;
-	lua_pushnumber(L, c->idle_until);
+	lua_pushnumber(L, c->idle_since);
 	return 1;
 }
 
@@ -487,7 +489,7 @@ static const luaL_Reg functions[] = {
 	{"linger", l_linger},
 	{"request", l_request},
 	{"is_idle", l_is_idle},
-	{"idle_until", l_idle_until},
+	{"idle_since", l_idle_since},
 	{"parse_query", gr_httpd_l_parse_query},
 	{NULL, NULL},
 };

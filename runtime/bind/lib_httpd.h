@@ -53,7 +53,7 @@ struct gr_httpd_conn {
 	const struct gr_httpd_config *config;
 	uint32_t turn;        /* number of the present request: objects of earlier ones are over */
 	bool idle;            /* waits for the first byte of a request … */
-	double idle_until;    /* … until then */
+	double idle_since;    /* … since then */
 	bool keep;            /* goes on after the present response */
 	bool refused;         /* what it sent last was no request */
 	bool stuck;           /* it takes nothing any more */

@@ -16,14 +16,17 @@ double gr_until(double seconds)
 }
 
 /* The kernel's clock of the last tick, which is at most 10 ms ago. */
-double gr_until_roughly(double seconds)
+double gr_now_roughly(void)
 {
 	struct timespec t;
 
-	if (!(seconds > 0 && seconds < 1e15))
-		return gr_until(seconds);
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9 + 0.01 + seconds;
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9 + 0.01;
+}
+
+double gr_until_roughly(double seconds)
+{
+	return seconds > 0 && seconds < 1e15 ? gr_now_roughly() + seconds : gr_until(seconds);
 }
 
 /* ---- Cancel and deadline ---- */

@@ -18,7 +18,10 @@
 /* The end of a wait that starts now and may take `seconds`; 0 or less: do not wait; NAN or INFINITY: never ends. */
 double gr_until(double seconds);
 
-/* The same for time-outs of calls that rarely wait, at a fifth of the price: it ends up to 10 ms late. */
+/* Monotonic seconds, up to 10 ms more than gr_now() says, at a fifth of its price. */
+double gr_now_roughly(void);
+
+/* gr_until for time-outs of calls that rarely wait, by that clock. */
 double gr_until_roughly(double seconds);
 
 /* Fails as a wait would because of cancel or deadline, otherwise returns 0 without waiting. Every call that may park

@@ -16,7 +16,7 @@ struct gr_sock_opts {
 	bool fastopen;   /* connecting tcp: the first data travels with the SYN once the server is known (RFC 7413) */
 	int fastopen_queue; /* listening tcp: so many such clients may be pending; 0 = none are accepted */
 	int backlog;
-	int max_unsent; /* tcp: bytes that the kernel takes beyond what it may send; 0 = the system's limit. Clients inherit it */
+	int max_unsent; /* listening tcp: bytes that the kernel takes beyond what it may send a client; 0 = its own limit */
 	int mode; /* unix: permissions of the path; -1 = what the umask leaves */
 };
 
@@ -57,8 +57,8 @@ enum gr_sock_role {
 };
 
 /* Takes a descriptor over: checks it, then makes it non-blocking, closing on exec, and sets those of the options that can
- * be set late (nodelay, keepalive, fastopen_queue, max_unsent). Returns 0; -EBADF, -ENOTSOCK, -EINVAL (not in that role), -EAFNOSUPPORT
- * (neither IP nor unix) or another negative errno, and then it is as it was before. */
+ * be set late (nodelay, keepalive, fastopen_queue, max_unsent). Returns 0; -EBADF, -ENOTSOCK, -EINVAL (not in that role),
+ * -EAFNOSUPPORT (neither IP nor unix) or another negative errno, and then it is as it was before. */
 int gr_sock_adopt(int fd, enum gr_sock_role role, const struct gr_sock_opts *opts);
 
 /* One attempt each: the number of bytes (0 from recv: the end), or a negative errno. Never a SIGPIPE. */

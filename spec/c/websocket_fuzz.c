@@ -9,7 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { SIZE = 4096, MAX_MESSAGE = 300 };
+enum { SIZE = 4096, MAX_MESSAGE = 20 };
 
 /* All events: their numbers, and what belongs to them. */
 struct result {
@@ -26,6 +26,13 @@ static void add(struct result *r, const void *p, size_t n)
 	r->len += n;
 }
 
+static bool is_text(const struct gr_ws_in *in)
+{
+	struct gr_utf8 u = {0};
+
+	return in->len == 0 || (gr_utf8_add(&u, in->message, in->len) && gr_utf8_complete(&u));
+}
+
 static void record(struct result *r, struct gr_ws_in *in, enum gr_ws_event event)
 {
 	unsigned char head[4] = {(unsigned char)event, in->kind, (unsigned char)(in->close_code >> 8),
@@ -33,7 +40,7 @@ static void record(struct result *r, struct gr_ws_in *in, enum gr_ws_event event
 
 	add(r, head, sizeof(head));
 	if (event == GR_WS_EVENT_MESSAGE) {
-		if (in->len > MAX_MESSAGE)
+		if (in->len > MAX_MESSAGE || (in->kind == GR_WS_TEXT && !is_text(in)))
 			abort();
 		add(r, in->message, in->len);
 		gr_ws_in_drop(in);

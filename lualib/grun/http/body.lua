@@ -184,59 +184,18 @@ end
 
 -- ---- Sending ----
 
--- Whether the server has answered, or ended the connection, although it has not got all. What comes
--- before an answer, such as "100 Continue", is dropped.
-local function is_answered(out)
-  while not httpc.is_idle(out.conn) do
-    local what = httpc.early(out.conn, 0)
-    if what == "answer" then
-      return true
-    elseif not what then
-      return false
-    end
-  end
-  return false
-end
-
--- After a write that could not go on at once: waits until it can, or the server answers, at most up
--- to the time `limit`. Returns true; false when it has answered; nil, message, code.
-local function wait(out, limit)
-  if core.now() >= limit then
-    return nil, "timeout", "timeout"
-  end
-  httpc.wait(out.conn, limit - core.now())
-  return not is_answered(out)
-end
-
--- Writes the strings. Returns as wait().
-local function write(out, ...)
-  local conn, limit = out.conn, core.now() + out.left()
-  conn:settimeout(0)
-  local ok, message, code, sent = conn:write(...)
-  local rest = not ok and code == "timeout" and table.concat({ ... })
-  while not ok and code == "timeout" do
-    rest = rest:sub(sent + 1)
-    ok, message, code = wait(out, limit)
-    if not ok then
-      return ok, message, code
-    end
-    ok, message, code, sent = conn:write(rest)
-  end
-  return ok, message, code
-end
-
 -- Sends a piece as the framing wants it. Returns nil, message, code; false when the server has
 -- answered already, which ends the sending.
 local function send_piece(out, piece)
   out.sent = out.sent + #piece
   if out.length and out.sent > out.length then
     return nil, "the body is longer than its Content-Length", "too_large"
-  elseif is_answered(out) then
+  elseif httpc.is_answered(out.conn) then
     return false
   elseif out.length then
-    return write(out, piece)
+    return httpc.send(out.conn, out.left(), piece)
   end
-  return write(out, httpc.chunk(#piece), piece, "\r\n")
+  return httpc.send(out.conn, out.left(), httpc.chunk(#piece), piece, "\r\n")
 end
 
 local function send_string(out, text)
@@ -272,7 +231,7 @@ local function send_file(out, file, from, length)
   end
   local limit = core.now() + out.left()
   while length > 0 do
-    if is_answered(out) then
+    if httpc.is_answered(out.conn) then
       return false
     end
     out.conn:settimeout(0)
@@ -284,10 +243,10 @@ local function send_file(out, file, from, length)
     from, length, out.sent = from + n, length - n, out.sent + n
     if n > 0 then
       limit = core.now() + out.left()
-    elseif code then
-      n, message, code = wait(out, limit)
+    else
+      n, message, code = httpc.wait(out.conn, math.max(0, limit - core.now()))
       if not n then
-        return n, message, code
+        return nil, message, code
       end
     end
   end
@@ -351,7 +310,7 @@ local function send_segments(self, out)
     end
   end
   if not out.length then
-    return write(out, "0\r\n\r\n")
+    return httpc.send(out.conn, out.left(), "0\r\n\r\n")
   elseif out.sent < out.length then
     return nil, "the body is shorter than its Content-Length", "ENODATA"
   end

@@ -246,15 +246,15 @@ end
 
 -- Open connections that wait for a request since `age` seconds or longer, the longest first.
 local function idle_connections(self, age)
-  local latest, list, ends = core.now() + self.idle_timeout - age, {}, {}
+  local latest, list, begun = core.now() - age, {}, {}
   for conn, state in pairs(self.states) do
-    local idle_until = httpd.idle_until(state)
-    if idle_until and idle_until <= latest then
+    local since = httpd.idle_since(state)
+    if since and since <= latest then
       list[#list + 1] = conn
-      ends[conn] = idle_until
+      begun[conn] = since
     end
   end
-  table.sort(list, function(a, b) return ends[a] < ends[b] end)
+  table.sort(list, function(a, b) return begun[a] < begun[b] end)
   return list
 end
 
@@ -305,7 +305,6 @@ function M.new(address, app, opts)
     config = configure(app, opts, https),
     log = opts.access_log and require("grun.http.access_log").new(opts.access_log) or nil,
     states = {}, -- open connection -> its state
-    idle_timeout = opts.idle_timeout or defaults.idle_timeout,
     made_room = 0, -- when
   }, Http)
   function self.handler(conn)
