@@ -340,7 +340,8 @@ static void test_deadlock(void)
 	struct gr_green *stuck = spawn(nobody_wakes, NULL);
 
 	spawn(sleeper, NULL);
-	check(gr_hub_run() == GR_HUB_DEADLOCK && gr_hibernates(stuck), "a deadlock is seen with a thread that hibernates");
+	check(gr_hub_run() == GR_HUB_DEADLOCK && gr_hibernates(stuck),
+	      "a deadlock is seen with a thread that hibernates");
 	gr_cancel(stuck);
 	check(gr_hub_run() == GR_HUB_DONE, "which still can be ended");
 }
@@ -357,7 +358,8 @@ static void exposing(struct gr_green *self)
 
 	check(wait_for_asleep(2) == 2 && gr_hibernation.exposed == 1, "it is known who may be looked into");
 	gr_hibernate_wake_exposed();
-	check(gr_hibernation.exposed == 0 && !gr_hibernates(pair[0]) && gr_hibernates(pair[1]), "and only they are woken for it");
+	check(gr_hibernation.exposed == 0 && !gr_hibernates(pair[0]) && gr_hibernates(pair[1]),
+	      "and only they are woken for it");
 	check(pair[0]->state == GR_WAITING, "without going on");
 	check(wait_for_asleep(2) == 2, "they go back to sleep");
 	gr_cancel(pair[0]);
@@ -469,7 +471,8 @@ static void test_guards(void)
 		      name);
 	}
 	status = run_child(child_canary, GR_GUARD_CANARY, output, sizeof(output));
-	check(WIFSIGNALED(status) && strstr(output, "noticed at its end"), "and hibernation hides no overflow without a guard");
+	check(WIFSIGNALED(status) && strstr(output, "noticed at its end"),
+	      "and hibernation hides no overflow without a guard");
 }
 
 int main(void)
