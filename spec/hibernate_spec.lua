@@ -374,11 +374,13 @@ describe("hibernation", function()
         end
       end
       local before, q, woken = rss(), grun.queue(), 0
+      local soon = grun.hibernate_after(0)
       for i = 1, n do
         grun.spawn(function() q:get() woken = woken + 1 end)
         if i % 1000 == 0 then grun.yield() end
       end
       local awake = rss()
+      grun.hibernate_after(soon)
       while core.hibernated().threads < n do grun.sleep(0.05) end
       local asleep, bytes = rss(), core.hibernated().bytes
       grun.hibernate_after(0)

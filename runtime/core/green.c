@@ -23,9 +23,8 @@
 enum {
 	SLAB_GREENS = 256,
 	NAME_MAX_BYTES = 63,
-	BATCH_MAX = 64,    /* switches between two looks at the clock */
-	REAP_MAX = 256,    /* stacks given back at once: a system call each */
-	VISITED = INT_MIN, /* instead of the result of a park, see gr_green_visit */
+	BATCH_MAX = 64, /* switches between two looks at the clock */
+	REAP_MAX = 256, /* stacks given back at once: a system call each */
 };
 
 /* A turn of the hub ends after TURN seconds at the latest, so that a thread that only yields cannot starve I/O.
@@ -38,6 +37,7 @@ static struct gr_green hub_context = {.state = GR_RUNNING, .name = NULL};
 struct gr_green *gr_current = &hub_context;
 uint64_t gr_switches;
 static void (*visitor)(void);
+static const int VISITED = INT_MIN; /* instead of the result of a park, see gr_green_visit */
 
 static struct {
 	struct gr_green *head, *tail;
@@ -322,8 +322,7 @@ static void end(struct gr_green *self)
 		all.live--;
 	self->state = GR_FREE;
 	if (!gr_stack_intact(&self->stack)) {
-		gr_log(GR_LOG_ERROR, "C stack overflow in thread #%llu, noticed at its end",
-		       (unsigned long long)self->id);
+		gr_log(GR_LOG_ERROR, "C stack overflow in thread #%llu, noticed at its end", (unsigned long long)self->id);
 		abort();
 	}
 	/* take_bare made room. */
@@ -394,8 +393,7 @@ static struct gr_green *take_bare(void)
 	}
 	errno = ENOMEM;
 	/* Room for every struct in both vectors, so that ending a thread and reaping cannot fail. */
-	if (reserve(&all.free, &all.free_room, all.used + 1) < 0 ||
-	    reserve(&all.bare, &all.bare_room, all.used + 1) < 0)
+	if (reserve(&all.free, &all.free_room, all.used + 1) < 0 || reserve(&all.bare, &all.bare_room, all.used + 1) < 0)
 		return NULL;
 	if (all.used == all.nslabs * SLAB_GREENS && new_slab() == NULL)
 		return NULL;

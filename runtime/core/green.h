@@ -45,15 +45,15 @@ struct gr_green {
 	uint64_t id;           /* unique in the process, never reused; 1 is the first script */
 	uint64_t parent;       /* id of the spawner */
 	void (*run)(struct gr_green *self); /* the body */
-	const void *wait_token;             /* the binding's: what exactly it waits with, or NULL */
-	const char *what; /* what it waits for, a static text such as "sleep"; NULL before the first wait */
-	double deadline;  /* of the innermost scope, monotonic seconds; valid with GR_ATTN_DEADLINE */
-	double until;     /* end of the present wait, or INFINITY */
-	int expiry;       /* GR_TIMEOUT or GR_DEADLINE: what `until` means */
-	uint32_t seen;    /* hibernate.h: what the last sweep knew it by */
-	char *name;       /* heap, or NULL */
-	double timer_at;  /* when the armed timer fires */
-	ev_timer timer;   /* may stay armed after a wait; re-armed or dropped when it fires */
+	const void *wait_token; /* the binding's: what exactly it waits with, or NULL */
+	const char *what;      /* what it waits for, a static text such as "sleep"; NULL before the first wait */
+	double deadline;       /* of the innermost scope, monotonic seconds; valid with GR_ATTN_DEADLINE */
+	double until;          /* end of the present wait, or INFINITY */
+	int expiry;            /* GR_TIMEOUT or GR_DEADLINE: what `until` means */
+	uint32_t seen;         /* hibernate.h: what the last sweep knew it by */
+	char *name;            /* heap, or NULL */
+	double timer_at;       /* when the armed timer fires */
+	ev_timer timer;        /* may stay armed after a wait; re-armed or dropped when it fires */
 	struct gr_stack stack;
 #ifdef GR_ASAN
 	void *fake_stack;
@@ -99,8 +99,8 @@ void gr_green_visit(struct gr_green *g, void (*visit)(void));
 /* True for the function whose frame is the first one of every stack. */
 bool gr_green_is_base(uintptr_t function);
 
-/* Ends the park of a waiting thread with that result (not INT_MIN) and appends it to the run queue. Returns false, doing nothing, when
- * it is not parked (any more): the first wake-up wins. */
+/* Ends the park of a waiting thread with that result (not INT_MIN) and appends it to the run queue. Returns false, doing
+ * nothing, when it is not parked (any more): the first wake-up wins. */
 bool gr_wake(struct gr_green *g, int result);
 
 /* The same, but puts it before everybody else in the run queue. */

@@ -111,8 +111,7 @@ static enum gr_guard install_guard(char *base)
 static int grow(void)
 {
 	size_t size = pool.size * SLAB_STACKS;
-	char *p = mmap((void *)pool.hint, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-		       0);
+	char *p = mmap((void *)pool.hint, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (p == MAP_FAILED)
 		return -ENOMEM;

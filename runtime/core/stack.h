@@ -14,8 +14,8 @@ enum gr_guard {
 };
 
 struct gr_stack {
-	char *base;  /* lowest address; the guard pages are here */
-	size_t size; /* guard pages included */
+	char *base;    /* lowest address; the guard pages are here */
+	size_t size;   /* guard pages included */
 	enum gr_guard guard;
 #ifdef GR_VALGRIND
 	unsigned valgrind_id;
