@@ -43,7 +43,9 @@ static uint64_t random_word(void)
 {
 	uint64_t r = ((uint64_t)(unsigned)rand() << 32) ^ (uint64_t)(unsigned)rand() << 12;
 
-	switch (rand() % 5) {
+	switch (rand() % 6) {
+	case 5:
+		return (r & 0x00ff000000000000) | 1ULL << 40; /* half of it zero */
 	case 0:
 	case 1:
 		return 0;
@@ -109,6 +111,18 @@ static void test_arena(void)
 			good = good && images[i];
 		}
 		most = gr_image_bytes();
+		for (int i = 0; i < N; i += 2) {
+			words[0] = (uint64_t)i;
+			gr_image_free(images[i]);
+			images[i] = gr_image_pack(words, words + 2 + i % 3 * 8);
+		}
+		for (int i = 0; i < N; i += 2)
+			gr_image_free(images[i]);
+		for (int i = 0; i < N; i += 2) {
+			words[0] = (uint64_t)i;
+			images[i] = gr_image_pack(words, words + 2 + i % 3 * 8);
+		}
+		good = good && gr_image_bytes() <= most;
 		for (int i = 0; i < N; i++) {
 			int at = i * 7 % N;
 
