@@ -45,8 +45,9 @@ function grun.yield() end
 ---@async
 function grun.idle() end
 
---- A thread that has been parked for so many seconds (at the latest after twice that time) hibernates:
---- the memory of its C stack is given back until it wakes. Changes nothing that a script can see.
+--- A thread that has been parked for so many seconds (at the latest after twice that time)
+--- hibernates: the memory of its C stack is given back until it wakes. Changes nothing that a
+--- script can see.
 ---@param seconds? number 10 at the start, or what GRUN_HIBERNATE_AFTER says; 0: no more of it
 ---@return number before what was set so far
 function grun.hibernate_after(seconds) end

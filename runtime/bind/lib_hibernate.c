@@ -80,8 +80,12 @@ static void read_environment(void)
 
 	if (text == NULL || *text == '\0')
 		return;
-	seconds = strcmp(text, "off") == 0 ? 0 : strtod(text, &end);
-	if (strcmp(text, "off") != 0 && (*end || !(seconds >= 0 && seconds < INFINITY)))
+	if (strcmp(text, "off") == 0) {
+		gr_hibernate_set_after(0);
+		return;
+	}
+	seconds = strtod(text, &end);
+	if (*end || !(seconds >= 0 && seconds < INFINITY))
 		gr_log(GR_LOG_WARN, "GRUN_HIBERNATE_AFTER is neither seconds nor off: %s", text);
 	else
 		gr_hibernate_set_after(seconds);

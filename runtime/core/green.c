@@ -25,7 +25,6 @@ enum {
 	NAME_MAX_BYTES = 63,
 	BATCH_MAX = 64, /* switches between two looks at the clock */
 	REAP_MAX = 256, /* stacks given back at once: a system call each */
-	VISITED = INT_MIN, /* instead of the result of a park, see gr_green_visit */
 };
 
 /* A turn of the hub ends after TURN seconds at the latest, so that a thread that only yields cannot starve I/O.
@@ -38,6 +37,7 @@ static struct gr_green hub_context = {.state = GR_RUNNING, .name = NULL};
 struct gr_green *gr_current = &hub_context;
 uint64_t gr_switches;
 static void (*visitor)(void);
+static const int VISITED = INT_MIN; /* instead of the result of a park, see gr_green_visit */
 
 static struct {
 	struct gr_green *head, *tail;

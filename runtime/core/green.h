@@ -101,8 +101,8 @@ void gr_green_visit(struct gr_green *g, void (*visit)(void));
 /* True for the function whose frame is the first one of every stack. */
 bool gr_green_is_base(uintptr_t function);
 
-/* Ends the park of a waiting thread with that result (not INT_MIN) and appends it to the run queue. Returns false, doing nothing, when
- * it is not parked (any more): the first wake-up wins. */
+/* Ends the park of a waiting thread with that result (not INT_MIN) and appends it to the run queue. Returns false, doing
+ * nothing, when it is not parked (any more): the first wake-up wins. */
 bool gr_wake(struct gr_green *g, int result);
 
 /* The same, but puts it before everybody else in the run queue. */

@@ -22,11 +22,11 @@ struct gr_hibernation gr_hibernation;
 static struct {
 	double after; /* 0: off */
 	ev_timer timer;
-	uint32_t at;        /* the thread to look at next */
-	uint32_t unfit;     /* seen in this sweep */
-	bool again;         /* this sweep has seen threads that the next one may put away */
-	uint64_t began;     /* gr_switches when this sweep began */
-	uint64_t settled;   /* gr_switches when all that was parked had been seen to */
+	uint32_t at;      /* the thread to look at next */
+	uint32_t unfit;   /* seen in this sweep */
+	bool again;       /* this sweep has seen threads that the next one may put away */
+	uint64_t began;   /* gr_switches when this sweep began */
+	uint64_t settled; /* gr_switches when all that was parked had been seen to */
 	const struct gr_stack *batch[BATCH];
 	size_t nbatch;
 } sweep = {

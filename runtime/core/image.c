@@ -196,8 +196,8 @@ static struct {
 	struct block *with_room[CLASSES];
 	char *slab, *slab_end; /* not yet handed out */
 	uintptr_t hint;
-	struct block *spare;   /* unused, but keeps its memory: one thread that comes and goes needs no system calls */
-	struct block **empty;  /* unused and without memory, in a vector since they cannot hold a link */
+	struct block *spare;  /* unused, but keeps its memory: one thread that comes and goes needs no system calls */
+	struct block **empty; /* unused and without memory, in a vector since they cannot hold a link */
 	size_t nempty, nblocks;
 } arena = {.hint = SLAB_AREA};
 
@@ -305,7 +305,8 @@ static void *allocate(size_t n)
 
 void gr_image_free(void *image)
 {
-	struct block *b = (struct block *)((uintptr_t)image & ~(uintptr_t)(BLOCK_SIZE - 1)); // NOLINT(performance-no-int-to-ptr)
+	struct block *b =
+		(struct block *)((uintptr_t)image & ~(uintptr_t)(BLOCK_SIZE - 1)); // NOLINT(performance-no-int-to-ptr)
 	struct cell *cell = image;
 
 	if (is_full(b))

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- What a thread weighs in KiB that has been asleep for long: resident memory, of that its packed
--- stack, and page tables; what putting one away costs, and the gaps of a 1 ms ticker meanwhile; what
--- waking one costs, beside the same for one that was not put away.
+-- stack, and page tables; what putting one away costs, and the gaps of a 1 ms ticker meanwhile;
+-- what waking one costs, beside the same for one that was not put away.
 -- Alone: ./grun scripts/bench/hibernate.lua [threads]     (a million need about 6 GB at first)
 local grun = require("grun")
 local core = require("grun.core")
@@ -92,8 +92,8 @@ local mass = wake(list, SINGLE + 1, MANY)
 local function us(seconds, n)
   return seconds / (n or 1) * 1e6
 end
-print(("rss_kib=%.3f packed_kib=%.3f pte_kib=%.3f put_us=%.2f gap_p99_ms=%.2f"):format(rss / threads,
-  packed / threads, pte / threads, us(cpu, threads), gap * 1e3))
+print(("rss_kib=%.3f packed_kib=%.3f pte_kib=%.3f put_us=%.2f gap_p99_ms=%.2f"):format(
+  rss / threads, packed / threads, pte / threads, us(cpu, threads), gap * 1e3))
 print(("wake_us=%.2f awake_us=%.2f single_p50_us=%.2f single_p99_us=%.2f"):format(
   us(mass, MANY - SINGLE), us(awake_wake, MANY), us(share(single, 0.5)),
   us(share(single, 0.99))))

@@ -43,7 +43,9 @@ static uint64_t random_word(void)
 {
 	uint64_t r = ((uint64_t)(unsigned)rand() << 32) ^ (uint64_t)(unsigned)rand() << 12;
 
-	switch (rand() % 5) {
+	switch (rand() % 6) {
+	case 5:
+		return (r & 0x00ff000000000000) | 1ULL << 40; /* half of it zero */
 	case 0:
 	case 1:
 		return 0;
@@ -109,6 +111,18 @@ static void test_arena(void)
 			good = good && images[i];
 		}
 		most = gr_image_bytes();
+		for (int i = 0; i < N; i += 2) {
+			words[0] = (uint64_t)i;
+			gr_image_free(images[i]);
+			images[i] = gr_image_pack(words, words + 2 + i % 3 * 8);
+		}
+		for (int i = 0; i < N; i += 2)
+			gr_image_free(images[i]);
+		for (int i = 0; i < N; i += 2) {
+			words[0] = (uint64_t)i;
+			images[i] = gr_image_pack(words, words + 2 + i % 3 * 8);
+		}
+		good = good && gr_image_bytes() <= most;
 		for (int i = 0; i < N; i++) {
 			int at = i * 7 % N;
 
@@ -340,7 +354,8 @@ static void test_deadlock(void)
 	struct gr_green *stuck = spawn(nobody_wakes, NULL);
 
 	spawn(sleeper, NULL);
-	check(gr_hub_run() == GR_HUB_DEADLOCK && gr_hibernates(stuck), "a deadlock is seen with a thread that hibernates");
+	check(gr_hub_run() == GR_HUB_DEADLOCK && gr_hibernates(stuck),
+	      "a deadlock is seen with a thread that hibernates");
 	gr_cancel(stuck);
 	check(gr_hub_run() == GR_HUB_DONE, "which still can be ended");
 }
@@ -357,7 +372,8 @@ static void exposing(struct gr_green *self)
 
 	check(wait_for_asleep(2) == 2 && gr_hibernation.exposed == 1, "it is known who may be looked into");
 	gr_hibernate_wake_exposed();
-	check(gr_hibernation.exposed == 0 && !gr_hibernates(pair[0]) && gr_hibernates(pair[1]), "and only they are woken for it");
+	check(gr_hibernation.exposed == 0 && !gr_hibernates(pair[0]) && gr_hibernates(pair[1]),
+	      "and only they are woken for it");
 	check(pair[0]->state == GR_WAITING, "without going on");
 	check(wait_for_asleep(2) == 2, "they go back to sleep");
 	gr_cancel(pair[0]);
@@ -469,7 +485,8 @@ static void test_guards(void)
 		      name);
 	}
 	status = run_child(child_canary, GR_GUARD_CANARY, output, sizeof(output));
-	check(WIFSIGNALED(status) && strstr(output, "noticed at its end"), "and hibernation hides no overflow without a guard");
+	check(WIFSIGNALED(status) && strstr(output, "noticed at its end"),
+	      "and hibernation hides no overflow without a guard");
 }
 
 int main(void)
