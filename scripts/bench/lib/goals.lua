@@ -81,7 +81,7 @@ end
 ---@field what string subject and figure
 ---@field limit string
 ---@field value string what was reached
----@field ok? boolean nil: not measured
+---@field ok? boolean nil: not measured, as when the peer is not installed, which is no failure
 ---@field by? string how much is missing
 ---@field why? string
 
@@ -107,8 +107,6 @@ function M.judge(result)
       end
     else
       verdict.value = why
-      -- A peer that is not there is no failure; the subject itself has to be.
-      verdict.ok = nil
     end
     verdicts[i] = verdict
   end

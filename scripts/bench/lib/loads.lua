@@ -73,8 +73,8 @@ function M.wrk(options)
         requests_per_s = tonumber(rate),
         cpu_ns = cpu / requests,
         busy = cpu / requests * rate / 1e9,
-        p50_ms = in_ms(output:match("50%%%s+(%S+)")),
-        p99_ms = in_ms(output:match("99%%%s+(%S+)")),
+        p50_ms = in_ms(output:match("\n +50%%%s+(%S+)")),
+        p99_ms = in_ms(output:match("\n +99%%%s+(%S+)")),
       }
     end)
   end

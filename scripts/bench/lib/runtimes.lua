@@ -91,7 +91,8 @@ local runtimes = {
   asyncio = python("python3-uvloop", "uvloop", '"uvloop", uvloop.__version__'),
   fastapi = python("python3-fastapi python3-uvicorn", "fastapi, uvicorn",
     '"FastAPI", fastapi.__version__, "uvicorn", uvicorn.__version__'),
-  node = interpreted("node", "nodejs", "node --version", "node --version"),
+  node = interpreted("node", "nodejs", "node --version",
+    "echo $(node --version), package $(dpkg-query -W -f '${Version}' nodejs)"),
   tarantool = interpreted("tarantool", "tarantool", "tarantool --version",
     "tarantool --version | head -n 1"),
   nginx = {

@@ -65,26 +65,26 @@ local function contains(list, value)
   return false
 end
 
+local function command_of(row, definition)
+  local environment = definition.environment
+  return (environment and "env " .. environment .. " " or "") ..
+    runtimes.command(definition[1], definition[2]) ..
+    (row.arguments and " " .. row.arguments() or "")
+end
+
 -- The subject as it takes part: with a label, and with the command or with why there is none.
 local function prepare(row, definition)
-  local runtime, text = definition[1], definition[2]
   local subject = {
-    label = definition.as or runtime,
-    runtime = runtime,
+    label = definition.as or definition[1],
+    runtime = definition[1],
     rounds = definition.rounds or math.huge,
     options = definition.options,
     values = {},
-    skipped = runtimes.missing(runtime) or too_little_memory(definition.memory_mib),
+    skipped = runtimes.missing(definition[1]) or too_little_memory(definition.memory_mib),
   }
   if not subject.skipped then
-    local ok, command = pcall(runtimes.command, runtime, text)
-    if ok then
-      local environment = definition.environment
-      subject.command = (environment and "env " .. environment .. " " or "") .. command ..
-        (row.arguments and " " .. row.arguments() or "")
-    else
-      subject.failed = command
-    end
+    local ok, command = pcall(command_of, row, definition)
+    subject[ok and "command" or "failed"] = command
   end
   return subject
 end
@@ -103,6 +103,9 @@ local function run_once(row, subject)
   local ok, found = pcall(row.measure, subject)
   if not ok then
     subject.failed = tostring(found)
+    if subject.failed:find("interrupted!", 1, true) then -- what ^C becomes in luajit
+      error(found, 0)
+    end
     return
   end
   for key, value in pairs(found) do
