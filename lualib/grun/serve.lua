@@ -71,6 +71,9 @@ end
 -- ---- Options ----
 
 local types = setmetatable({}, { __index = settings.types })
+function types.text(_, text)
+  return text
+end
 types["yes or text"] = types.text
 types["yes or count"] = types.count
 
