@@ -77,8 +77,9 @@ end
 
 local function open(kind, address, ordinal, opts, generation)
   local key = key_of(kind, address, ordinal)
-  local socket, message, code = find(key)
+  local socket = find(key)
   if not socket then
+    local message, code
     socket, message, code = take_or_make(key, kind, address, opts)
     if not socket then
       return nil, message, code

@@ -218,14 +218,18 @@ local function all_slots(test)
   return true
 end
 
-local function end_reload()
-  reloading = false
-  systemd.notify("READY=1")
-  tell_status()
+local function reload_once_more()
   if reload_again then
     reload_again = false
     M.commands.reload()
   end
+end
+
+local function end_reload()
+  reloading = false
+  systemd.notify("READY=1")
+  tell_status()
+  reload_once_more()
 end
 
 local function commit()
@@ -266,7 +270,7 @@ local function reload()
   if stopping then
     return
   elseif reloading or not was_ready then
-    reload_again = was_ready
+    reload_again = true
     return
   end
   info("reloading")
@@ -299,9 +303,7 @@ local function on_all_ready()
   info("%d %s", #slots, #slots == 1 and "worker serves" or "workers serve")
   inherit.forget_given()
   upgrade.done()
-  for _, fn in ipairs(M.when_ready) do
-    fn()
-  end
+  reload_once_more()
 end
 
 local words = {}
@@ -395,7 +397,7 @@ function crew.on_end(worker, code, signal)
     return end_if_alone()
   elseif slot.worker == worker then
     slot.worker = nil
-    if not was_ready and not clean and not worker.ready then
+    if not was_ready and code and not clean and not worker.ready then
       return fail_at_start(worker, why)
     end
     replace(worker, slot, why, clean)
@@ -430,23 +432,31 @@ local function add_slot()
   return slot
 end
 
+local function remove_slot()
+  local slot = table.remove(slots)
+  if slot.worker then
+    slot.worker:retire()
+  end
+  if slot.next then
+    slot.next:retire()
+  end
+end
+
 local function scale(n)
   n = math.max(1, math.min(n, 256))
-  if stopping or reloading then
-    return nil, "busy"
+  if stopping then
+    return
+  elseif reloading then
+    return log("a reload is on its way: the number of workers stays")
   end
   while #slots < n do
     fill(add_slot())
   end
   while #slots > n do
-    local slot = table.remove(slots)
-    for _, worker in ipairs({ slot.worker, slot.next }) do
-      worker:retire()
-    end
+    remove_slot()
   end
   info("%d %s", n, n == 1 and "worker" or "workers")
   count_changed()
-  return true
 end
 
 local function reopen()
@@ -468,7 +478,7 @@ M.commands = {
   end,
   scale = function(n)
     agenda.put(function()
-      scale(n)
+      scale(tonumber(n) or #slots)
     end)
   end,
   reopen = function()
@@ -494,8 +504,23 @@ M.commands = {
   end,
 }
 
---- Functions that are called once all workers serve.
-M.when_ready = {}
+-- The same for `grun ps` and its like.
+local function offer_commands()
+  local there, control = pcall(require, "grun.control")
+  if not there then
+    return
+  end
+  control.facts.role = "master"
+  for _, name in ipairs({ "reload", "reopen", "upgrade", "stop", "scale" }) do
+    control.command(name, function(args)
+      M.commands[name](args[1])
+      return { pid = native.pid() }
+    end)
+  end
+  control.command("workers", function()
+    return { workers = M.commands.workers() }
+  end)
+end
 
 local function on_signals()
   local signal = require("grun.signal").signal
@@ -538,7 +563,7 @@ function M.check(what)
   local files = table.concat(what.files, " ")
   print(("%s: %d %s, grace %g s, worker timeout %g s"):format(files, what.workers,
     what.workers == 1 and "worker" or "workers", what.grace, what.timeout))
-  for _, name in ipairs({ "bind", "max_requests", "pid", "user", "group", "reload", "preload" }) do
+  for _, name in ipairs({ "bind", "max_requests", "pid", "user", "group", "reload" }) do
     local value = what[name]
     if value and value ~= 0 and (type(value) ~= "table" or value[1]) then
       value = type(value) == "table" and table.concat(value, " ") or tostring(value)
@@ -563,6 +588,7 @@ function M.run(about, what, given)
   end
   agenda.start(config.quiet)
   on_signals()
+  offer_commands()
   systemd.start()
   upgrade.take_over()
   take_sockets()

@@ -57,7 +57,6 @@ Worker processes, kept running by a master:
       --max-requests-jitter N   and up to so many more
       --reuse-port         each process has its own listening sockets (SO_REUSEPORT)
       --reload             replace the workers when a file that they have loaded changes
-      --preload            load the application before workers are forked, which then share memory
       --pid FILE           write the master's process id there
       --user NAME, --group NAME   whom workers run as (needs root)
       --umask OCTAL, --chdir DIR  set before anything is loaded
@@ -72,6 +71,9 @@ end
 -- ---- Options ----
 
 local types = setmetatable({}, { __index = settings.types })
+function types.text(_, text)
+  return text
+end
 types["yes or text"] = types.text
 types["yes or count"] = types.count
 

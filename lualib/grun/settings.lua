@@ -66,13 +66,12 @@ M.options = {
   ["umask"] = "octal",
   ["chdir"] = "text",
   ["reload"] = "yes",
-  ["preload"] = "yes",
 }
 
 -- What only a master can do; without --workers there is one worker then.
 local NEED_MASTER = {
   "max-requests", "max-requests-jitter", "worker-timeout", "bind-before-fork", "pid", "user",
-  "group", "reload", "preload",
+  "group", "reload",
 }
 
 --- Options and values of those in the list `settings` that are of this table.
@@ -116,7 +115,6 @@ function M.plan(given)
     umask = given.umask,
     chdir = given.chdir,
     reload = given.reload,
-    preload = given.preload,
   }
 end
 

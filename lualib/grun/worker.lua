@@ -396,6 +396,11 @@ function M.start(text, plan, who)
   end
   connect()
   listen_through_master()
+  local there, control = pcall(require, "grun.control")
+  if there then
+    control.facts.role, control.facts.worker = "worker", me.id
+    control.facts.generation = me.generation
+  end
   require("grun").grace = plan.grace
   require("grun.service").linger = LINGER
   require("grun.stop").of_worker = on_signal
