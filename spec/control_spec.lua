@@ -29,7 +29,9 @@ end
 -- Runs a script, and waits for its socket unless `options` says that there is none.
 local function start(dir, source, options)
   options = options or {}
-  local words = { helper.grun, env = { XDG_RUNTIME_DIR = dir, GRUN_CONTROL = options.control or "" } }
+  local words = {
+    "env", "XDG_RUNTIME_DIR=" .. dir, "GRUN_CONTROL=" .. (options.control or ""), helper.grun,
+  }
   for _, word in ipairs(options) do
     words[#words + 1] = word
   end
