@@ -257,10 +257,24 @@ function M.directories()
   return usable
 end
 
+-- Only in a directory that nobody else can write to, and only the process itself.
+local function connect_to(path, pid)
+  local conn
+  local ok, message, code = native.directory(path:match("^(.*)/"))
+  if ok then
+    conn, message, code = require("grun.socket").connect("unix:" .. path)
+  end
+  if conn and conn:peercred().pid ~= pid then
+    conn:close()
+    return nil, ("%s is not the socket of process %d"):format(path, pid), "EPERM"
+  end
+  return conn, message, code
+end
+
 local function connect(pid)
   local conn, message, code
   for _, path in ipairs(M.paths(pid)) do
-    conn, message, code = require("grun.socket").connect("unix:" .. path)
+    conn, message, code = connect_to(path, pid)
     if conn then
       return conn
     end
@@ -278,7 +292,7 @@ local function read_pieces(conn, write)
   while true do
     local length = conn:read("*l")
     local n = tonumber(length)
-    if not n then
+    if not n or math.abs(n) > MAX_ANSWER then
       return nil, "closed", "closed"
     elseif n == 0 then
       return true

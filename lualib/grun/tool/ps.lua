@@ -107,7 +107,7 @@ function M.run(config)
   local pid = common.number("ps", operands[1], "process id")
   common.call("ps", pid, "ps", { format = given["--json"] and "json" or "text" },
     given["--timeout"], function(text)
-      io.stdout:write(given["--json"] and text or common.plain(text))
+      io.stdout:write(common.plain(text))
     end)
 end
 

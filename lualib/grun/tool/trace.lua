@@ -26,7 +26,7 @@ function M.run(config)
   end
   local args = { thread = thread, format = given["--json"] and "json" or "text" }
   common.call("trace", pid, "trace", args, given["--timeout"], function(text)
-    io.stdout:write(given["--json"] and text or common.plain(text))
+    io.stdout:write(common.plain(text))
   end)
 end
 
