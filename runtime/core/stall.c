@@ -264,6 +264,7 @@ static const struct {
 	{SYS_wait4, "wait", false},
 	{SYS_waitid, "wait", false},
 	{SYS_futex, "futex (a lock)", false},
+	{SYS_clone, "clone (a new process)", false},
 #ifdef SYS_poll
 	{SYS_poll, "poll", true},
 	{SYS_select, "select", true},
