@@ -107,7 +107,7 @@ static void check_splits(bool client, const char *p, size_t len, size_t step)
 /* A binary frame of ours, masked or not, comes out as it went in. */
 static void check_frame(bool masked, const char *p, size_t len)
 {
-	char *bytes = malloc(GR_WS_HEAD_MAX + len), head[GR_WS_HEAD_MAX], *body = malloc(len + 1);
+	char *bytes = malloc(GR_WS_HEAD_MAX + len), head[GR_WS_HEAD_MAX], *body = calloc(1, len + 1);
 	ssize_t n = gr_ws_frame(GR_WS_BINARY, p, len, head, masked ? body : NULL);
 	enum gr_ws_event event;
 	struct gr_ws_in in;
