@@ -276,13 +276,22 @@ describe("looking at a hibernating thread", function()
     return value
   end
 
+  -- Where the failing function stands is known to the C stack alone.
+  local function fail_and_wait()
+    local _, value = xpcall(function()
+      local nothing = false
+      return nothing.field
+    end, waiting_deep)
+    return value
+  end
+
   -- A thread that waits in a coroutine, both at its base and there known to this one.
   local function start()
     local known = {}
     q = grun.queue()
     local t = helper.spawn(function()
       known.base = coroutine.running()
-      known.inner = coroutine.create(function() return (waiting_deep()) end)
+      known.inner = coroutine.create(fail_and_wait)
       return select(2, coroutine.resume(known.inner))
     end)
     grun.yield()
@@ -295,7 +304,7 @@ describe("looking at a hibernating thread", function()
     local shown = { tostring(t), debug.traceback(known.base), debug.traceback(known.inner) }
     local line, variable = debug.getinfo(known.inner, 1, "l").currentline,
       debug.getlocal(known.inner, 1, 1)
-    assert.matches("waiting_deep", shown[3])
+    assert.matches("hibernate_spec.lua:%d+: in function", shown[3])
     local function rested()
       rest(t)
       return t
@@ -308,6 +317,22 @@ describe("looking at a hibernating thread", function()
     assert.equal(line, debug.getinfo(known.inner, 1, "l").currentline)
     rest(t)
     assert.equal(variable, (debug.getlocal(known.inner, 1, 1)))
+    q:put("value")
+    assert.equal("value", t:get())
+  end)
+
+  it("shows the same for one without a coroutine", function()
+    q = grun.queue()
+    local t = helper.spawn(function() return (fail_and_wait()) end)
+    grun.hibernate_after(0)
+    grun.yield()
+    local shown = debug.traceback(core.stack(t[1]))
+    grun.hibernate_after(SOON)
+    rest(t)
+    assert.equal(shown, debug.traceback(core.stack(t[1])))
+    rest(t)
+    assert.matches("hibernate_spec", tostring(t))
+    assert.is_false(hibernates(t))
     q:put("value")
     assert.equal("value", t:get())
   end)
