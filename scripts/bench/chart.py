@@ -73,7 +73,8 @@ def draw_summary(facts, charts, path):
         draw(axes, chart, charts[chart])
     for axes in grid.flat[len(chosen):]:
         axes.set_visible(False)
-    figure.supxlabel("make bench, %s, %s, %s" % (facts["Date"], facts["Processor"], facts["System"]), fontsize=8)
+    source = ", ".join(facts[name] for name in ("Command", "Date", "Processor", "System"))
+    figure.supxlabel(source, fontsize=8)
     save(figure, path)
 
 

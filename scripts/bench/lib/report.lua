@@ -46,6 +46,7 @@ local function tsv(run)
   for _, fact in ipairs(run.facts) do
     lines[#lines + 1] = ("# %s: %s"):format(fact[1], fact[2])
   end
+  lines[#lines + 1] = "# Command: " .. run.command
   lines[#lines + 1] = table.concat(HEAD, "\t")
   for _, result in ipairs(run.results) do
     add_figures(lines, result)
