@@ -124,29 +124,37 @@ local function end_if_alone()
   end
 end
 
+local function abandon_upgrade()
+  if plan.pid then
+    os.rename(old_pidfile(), plan.pid)
+  end
+  successor:kill("TERM")
+  successor = nil
+end
+
+local function stop_all(how, order, seconds)
+  stopping = how
+  if successor and not handed_over then
+    abandon_upgrade()
+  end
+  -- What a successor has taken over is its business.
+  if not handed_over then
+    systemd.notify("STOPPING=1")
+    crew.refuse = true
+    inherit.refuse_and_close()
+  end
+  for worker in pairs(workers) do
+    worker:stop(order, seconds)
+  end
+end
+
 -- Stops all workers; asked again, sooner.
 local function stop(how, reason)
-  if successor and not handed_over then
-    successor:kill("TERM")
-  end
   if how == "graceful" and not stopping then
     info("%s: stopping", reason)
-    systemd.notify("STOPPING=1")
-    crew.refuse = true
-    inherit.refuse_and_close()
-    stopping = how
-    for worker in pairs(workers) do
-      worker:stop("drain", plan.grace)
-    end
-  elseif how == "quick" and stopping ~= "quick" and stopping ~= "kill"
-      or stopping == "graceful" then
-    systemd.notify("STOPPING=1")
-    crew.refuse = true
-    inherit.refuse_and_close()
-    stopping = "quick"
-    for worker in pairs(workers) do
-      worker:stop("quick", QUICK)
-    end
+    stop_all("graceful", "drain", plan.grace)
+  elseif how == "quick" and not stopping or stopping == "graceful" then
+    stop_all("quick", "quick", QUICK)
   else
     kill_all()
   end
@@ -156,8 +164,10 @@ end
 -- ---- Upgrading: a new master first, then this one goes ----
 
 -- It has said that it serves, or has ended.
-local function on_successor(serves, code, signal)
-  if serves then
+local function on_successor(p, serves, code, signal)
+  if p ~= successor then
+    return
+  elseif serves then
     info("process %d has taken over", successor.pid)
     systemd.notify("MAINPID=" .. successor.pid)
     handed_over = true
@@ -181,12 +191,12 @@ local function await_successor(p, conn)
   conn:close()
   if serves then
     agenda.put(function()
-      on_successor(true)
+      on_successor(p, true)
     end)
   end
   local code, _, signal = p:wait()
   agenda.put(function()
-    on_successor(false, code, signal)
+    on_successor(p, false, code, signal)
   end)
 end
 
@@ -201,7 +211,7 @@ local function start_successor()
   local p, conn = upgrade.start(crew.command())
   successor = p
   if not p then
-    on_successor(false, conn)
+    on_successor(p, false, conn)
   else
     spawn_daemon("successor", await_successor, p, conn)
   end
