@@ -3,14 +3,15 @@
 
 local facts = require("grun.core.inspect")
 local control = require("grun.control")
+local service = require("grun.service")
 
 local M = {}
 
 -- ---- The table ----
 
 local function servers()
-  local loaded, list = package.loaded["grun.server"], {}
-  for i, server in ipairs(loaded and loaded.servers() or {}) do
+  local list = {}
+  for i, server in ipairs(service.servers()) do
     local stats = server:stats()
     stats.address = server:address()
     list[i] = stats

@@ -7,6 +7,7 @@ local facts = require("grun.core.inspect")
 local control = require("grun.control")
 local inspect = require("grun.inspect")
 local json = require("grun.json")
+local service = require("grun.service")
 local waiting = require("grun.waiting")
 
 local PIECE = 2 ^ 15 -- bytes of text sent at once
@@ -14,8 +15,8 @@ local PIECE = 2 ^ 15 -- bytes of text sent at once
 -- ---- The process ----
 
 local function servers()
-  local loaded, list = package.loaded["grun.server"], json.list({})
-  for i, server in ipairs(loaded and loaded.servers() or {}) do
+  local list = json.list({})
+  for i, server in ipairs(service.servers()) do
     local stats = server:stats()
     list[i] = {
       address = server:address(), accepted = stats.accepted, active = stats.active,
