@@ -404,7 +404,6 @@ describe("hibernation", function()
         grun.spawn(function() q:get() woken = woken + 1 end)
         if i % 1000 == 0 then grun.yield() end
       end
-      local awake = rss()
       grun.hibernate_after(soon)
       while core.hibernated().threads < n do grun.sleep(0.05) end
       local asleep, bytes = rss(), core.hibernated().bytes
@@ -413,11 +412,10 @@ describe("hibernation", function()
       grun.sleep(0)
       while woken < n do grun.sleep(0) end
       local after = core.hibernated()
-      print((awake - before) / n > 4, (asleep - before) / n, bytes / n, after.threads, after.bytes)
+      print((asleep - before) / n, bytes / n, after.threads, after.bytes)
     ]], { env = { GRUN_HIBERNATE_AFTER = "0.02" } })
     assert.equal("", err)
-    local awake, kib, bytes, threads, rest_bytes = out:match("(%S+)%s(%S+)%s(%S+)%s(%S+)%s(%S+)")
-    assert.equal("true", awake)
+    local kib, bytes, threads, rest_bytes = out:match("(%S+)%s(%S+)%s(%S+)%s(%S+)")
     if not helper.grun:find("asan") then
       assert.is_true(tonumber(kib) < 2.2, kib)
       assert.is_true(tonumber(bytes) < 400, bytes)
@@ -453,7 +451,7 @@ describe("hibernation", function()
     local _, err, status = helper.run_script(script, { env = { GRUN_HIBERNATE_AFTER = "0.01" } })
     local _, awake = helper.run_script(script, { env = { GRUN_HIBERNATE_AFTER = "off" } })
     local function without_names(text)
-      return (text:gsub("/tmp/lua_%w+%.lua", "x.lua"))
+      return (text:gsub("/tmp/lua_%w+%.lua", "x.lua"):gsub("age %d+ ms", "age"))
     end
     assert.equal(2, status)
     assert.equal(without_names(awake), without_names(err))

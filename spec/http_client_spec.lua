@@ -208,7 +208,7 @@ for part in m.iter_parts():
         assert.equal("bad_address", code)
       end
       assert.equal(0, count.n)
-      assert.same("ENOENT", (select(3, grun.http.put(url, { file = "/nonexistent" }))))
+      assert.same("ENOENT", (select(3, grun.http.put(url, { file = "/nonexistent/file" }))))
     end)
   end)
 

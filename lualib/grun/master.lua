@@ -516,10 +516,7 @@ M.commands = {
 
 -- The same for `grun ps` and its like.
 local function offer_commands()
-  local there, control = pcall(require, "grun.control")
-  if not there then
-    return
-  end
+  local control = require("grun.control")
   control.facts.role = "master"
   for _, name in ipairs({ "reload", "reopen", "upgrade", "stop", "scale" }) do
     control.command(name, function(args)

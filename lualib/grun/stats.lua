@@ -167,11 +167,9 @@ local function families(s)
       by_call(s.coop, "blocked") },
     { "grun_coop_blocked_seconds_total", "counter", "How long those took, in seconds.",
       by_call(s.coop, "seconds") },
+    { "grun_stacks_hibernated", "gauge", "Threads whose stacks were put aside.",
+      one(s.stacks.hibernated) },
   }
-  if s.stacks.hibernated then
-    list[#list + 1] = { "grun_stacks_hibernated", "gauge", "Threads whose stacks were put aside.",
-      one(s.stacks.hibernated) }
-  end
   return list
 end
 
@@ -199,7 +197,7 @@ end
 ---@field threads { new: integer, ready: integer, running: integer, waiting: integer,
 --- total: integer, daemons: integer, spawned: integer } threads by state; those that do not keep
 --- the process alive; all so far
----@field stacks { used: integer, free: integer, size: integer, hibernated?: integer } C stacks:
+---@field stacks { used: integer, free: integer, size: integer, hibernated: integer } C stacks:
 --- free ones are kept for threads to come; size is bytes of address space of one
 ---@field loop { switches: integer, turns: integer, busy: number, latency: number, longest: number }
 --- of the event loop: switches between threads; turns that ended in a look for events; seconds that

@@ -22,8 +22,7 @@ local function grace_period()
 end
 
 local function servers()
-  local loaded = package.loaded["grun.server"]
-  return loaded and loaded.servers() or {}
+  return require("grun.service").servers()
 end
 
 local function daemon(name, fn, ...)

@@ -396,11 +396,8 @@ function M.start(text, plan, who)
   end
   connect()
   listen_through_master()
-  local there, control = pcall(require, "grun.control")
-  if there then
-    control.facts.role, control.facts.worker = "worker", me.id
-    control.facts.generation = me.generation
-  end
+  local facts = require("grun.control").facts
+  facts.role, facts.worker, facts.generation = "worker", me.id, me.generation
   require("grun").grace = plan.grace
   require("grun.service").linger = LINGER
   require("grun.stop").of_worker = on_signal

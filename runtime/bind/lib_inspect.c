@@ -371,6 +371,7 @@ static int l_inspect_process(lua_State *L)
 	set_number(L, "resident", resident_bytes());
 	set_number(L, "fds", count_descriptors());
 	set_number(L, "free_stacks", gr_green_nfree());
+	set_number(L, "hibernated", gr_hibernation.asleep);
 	set_number(L, "stack_size", (double)gr_stack_size());
 	set_number(L, "switches", (double)gr_switches);
 	set_number(L, "turns", (double)gr_hub.turns);
