@@ -176,6 +176,11 @@ describe("slow clients", function()
       print(grun.server("http://127.0.0.1:0", function() return 204 end):address())]])
     local server = assert(grun.process.spawn({ "sh", "-c", "ulimit -n 40; exec \"$@\"", "sh", helper.grun, name,
       stdout = "pipe", stderr = "null" }))
+    servers[1] = { stop = function()
+      server:kill("TERM")
+      server:wait()
+      server.stdout:close()
+    end }
     local port = server.stdout:read("l"):match("%d+$")
     local conns, refused = {}, 0
     local res
@@ -194,8 +199,5 @@ describe("slow clients", function()
     for _, conn in ipairs(conns) do
       conn:close()
     end
-    server:kill("TERM")
-    server:wait()
-    server.stdout:close()
   end)
 end)
