@@ -406,6 +406,27 @@ describe("workers", function()
     assert.is_true(os.execute("test -e " .. path) ~= 0)
   end)
 
+  it("serve applications, with a socket of their own each where that is asked for", function()
+    local path = helper.tmpname()
+    os.remove(path)
+    local listener = assert(grun.listen("tcp://127.0.0.1:0"))
+    local port = listener:address():match("%d+$")
+    listener:close()
+    local app = helper.script("return function() return tostring(grun.worker.id()) end")
+    local child = start({ "serve", "-w", "2", "--reuse-port", "-b", "127.0.0.1:" .. port, "-b",
+      "unix:" .. path, "--mode", "0640", app })
+    child:expect_err("2 workers serve")
+    local pipe = io.popen(("ss -Hltn 'sport = :%s' | wc -l; stat -c %%a %s"):format(port, path))
+    assert.equal("2\n640\n", pipe:read("*a"))
+    pipe:close()
+    local seen = {}
+    eventually("an answer of each", function()
+      seen[assert(grun.http.get("http://127.0.0.1:" .. port, { headers = { Connection = "close" } })).body] = true
+      return seen["1"] and seen["2"]
+    end)
+    assert.equal(1, select(2, child:err():gsub("serving [^\n]- on http://127", "")))
+  end)
+
   it("are upgraded in place on USR2, with their sockets and the pid file", function()
     local pidfile, path = helper.tmpname(), helper.tmpname()
     os.remove(pidfile)
