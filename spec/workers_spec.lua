@@ -352,21 +352,39 @@ describe("workers", function()
     wait_for_workers(child, 1, set(new))
   end)
 
-  it("divide connections evenly", function()
+  it("divide connections evenly, also with one that has come later", function()
     local child, address = serve({ "-w", "2" })
     wait_for_workers(child, 2)
     local conns, count = {}, {}
-    for i = 1, 120 do
-      conns[i] = assert(grun.connect(address))
-      conns[i]:write("hello\n")
-      local pid = conns[i]:read("l"):match("%d+")
-      count[pid] = (count[pid] or 0) + 1
+    local function open(n)
+      for _ = 1, n do
+        local conn = assert(grun.connect(address))
+        conns[#conns + 1] = conn
+        conn:write("hello\n")
+        local pid = conn:read("l"):match("%d+")
+        count[pid] = (count[pid] or 0) + 1
+      end
     end
+    open(100)
+    local victim = next(count)
+    kill("KILL", victim)
+    wait_for_workers(child, 2, { [tonumber(victim)] = true })
+    count[victim] = nil
+    eventually("the new one", function()
+      open(1)
+      local first, second = next(count)
+      return first and next(count, first) and second
+    end)
+    open(60)
     for _, conn in ipairs(conns) do
       conn:close()
     end
+    local sum = 0
     for _, n in pairs(count) do
-      assert.is_true(n >= 48 and n <= 72, n .. " of 120")
+      sum = sum + n
+    end
+    for _, n in pairs(count) do
+      assert.is_true(math.abs(n - sum / 2) <= 0.1 * sum, n .. " of " .. sum)
     end
   end)
 
@@ -404,6 +422,27 @@ describe("workers", function()
     child:signal("TERM")
     assert.equal(0, child:wait())
     assert.is_true(os.execute("test -e " .. path) ~= 0)
+  end)
+
+  it("serve applications, with a socket of their own each where that is asked for", function()
+    local path = helper.tmpname()
+    os.remove(path)
+    local listener = assert(grun.listen("tcp://127.0.0.1:0"))
+    local port = listener:address():match("%d+$")
+    listener:close()
+    local app = helper.script("return function() return tostring(grun.worker.id()) end")
+    local child = start({ "serve", "-w", "2", "--reuse-port", "-b", "127.0.0.1:" .. port, "-b",
+      "unix:" .. path, "--mode", "0640", app })
+    child:expect_err("2 workers serve")
+    local pipe = io.popen(("ss -Hltn 'sport = :%s' | wc -l; stat -c %%a %s"):format(port, path))
+    assert.equal("2\n640\n", pipe:read("*a"))
+    pipe:close()
+    local seen = {}
+    eventually("an answer of each", function()
+      seen[assert(grun.http.get("http://127.0.0.1:" .. port, { headers = { Connection = "close" } })).body] = true
+      return seen["1"] and seen["2"]
+    end)
+    assert.equal(1, select(2, child:err():gsub("serving [^\n]- on http://127", "")))
   end)
 
   it("are upgraded in place on USR2, with their sockets and the pid file", function()

@@ -550,17 +550,23 @@ end
 
 -- ---- Running ----
 
+local function bind(address)
+  local kind = address:find("^udp:") or address:find("^unixgram:")
+  local fd, message = inherit.open(kind and "datagram" or "stream", address, 1,
+    plan.socket_options, generation)
+  if not fd then
+    fail("--bind-before-fork %s: %s", address, message)
+  end
+end
+
 local function take_sockets()
   local ok, message = inherit.take(systemd.descriptors())
   if not ok then
     fail("a socket of the service manager: %s", message)
   end
   for _, address in ipairs(plan.bind) do
-    local kind = address:find("^udp:") or address:find("^unixgram:")
-    local fd
-    fd, message = inherit.open(kind and "datagram" or "stream", address, 1, {}, 1)
-    if not fd then
-      fail("--bind-before-fork %s: %s", address, message)
+    if not (plan.reuse_port and settings.can_reuse_port(address)) then
+      bind(address)
     end
   end
 end

@@ -364,8 +364,8 @@ local function start(list, handler, opts, name, quiet)
 end
 
 -- What of the options is about processes.
-local function process_options(given, list)
-  local found = {}
+local function process_options(given, list, opts)
+  local found = { socket_options = { mode = opts.mode, backlog = opts.backlog } }
   for name in pairs(settings.options) do
     found[name] = given["--" .. name]
   end
@@ -397,7 +397,8 @@ function M.run(config, prelude)
   config.check = config.check or given["--check"]
   local opts = server_options(given)
   local list = addresses(given, opts)
-  if settings.act(config, process_options(given, list), fail, { name }) and not config.check then
+  local about = process_options(given, list, opts)
+  if settings.act(config, about, fail, { name }) and not config.check then
     return
   end
   args[0] = name

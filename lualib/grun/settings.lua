@@ -95,7 +95,7 @@ end
 local GRACE, TIMEOUT = 30, 30 -- seconds
 
 --- What a master is to do, or nil when the options ask for none. `given.addresses` are what it
---- binds if it is there.
+--- binds if it is there, with given.socket_options.
 function M.plan(given)
   local workers = given.workers
   for _, name in ipairs(NEED_MASTER) do
@@ -108,6 +108,7 @@ function M.plan(given)
     jitter = given["max-requests-jitter"] or 0,
     timeout = given["worker-timeout"] or TIMEOUT,
     bind = given["bind-before-fork"] or given.addresses or {},
+    socket_options = given.socket_options or {},
     reuse_port = given["reuse-port"],
     pid = given.pid,
     user = given.user,
@@ -116,6 +117,12 @@ function M.plan(given)
     chdir = given.chdir,
     reload = given.reload,
   }
+end
+
+--- Whether several processes can have a socket of their own on this address.
+function M.can_reuse_port(address)
+  return not (address:find("^unix") or address:find("^fd:") or address:find("^systemd:")
+    or address:find(":0$"))
 end
 
 --- Does in this process what of the options is done before anything else.

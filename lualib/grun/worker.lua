@@ -188,9 +188,8 @@ local function take_place(key)
 end
 
 local function is_own(address, opts)
-  local has_port = not address:find("^unix") and not address:find(":0$")
-  return has_port and not address:find("^fd:") and not address:find("^systemd:")
-    and (opts.reuse_port or me.plan.reuse_port)
+  local wanted = opts.reuse_port or me.plan.reuse_port
+  return wanted and require("grun.settings").can_reuse_port(address)
 end
 
 local function copy(opts)

@@ -298,23 +298,19 @@ function storms.upgrade(rounds)
   local clients = start_clients(port)
   grun.sleep(0.2)
   for _ = 1, rounds do
-    local old = children(pid)
+    local workers = set(children(pid))
     kill("USR2", pid)
     local limit, new = grun.now() + 20, nil
+    -- The old one is soon gone.
     repeat
-      grun.sleep(0.005)
+      grun.sleep(0.001)
       for _, child in ipairs(children(pid)) do
-        if #children(child) == 2 then
-          new = child
-        end
+        new = new or not workers[child] and child or nil
       end
-      if grun.now() > limit then
-        fail("the new master does not come (old one: %d, children %s)", pid, table.concat(old, " "))
-      end
-    until new
-    repeat
-      grun.sleep(0.005)
     until is_zombie(pid) or grun.now() > limit
+    if not new or not is_zombie(pid) then
+      fail("no other master takes over from %d", pid)
+    end
     pid = new
   end
   running = false
