@@ -55,10 +55,10 @@ describe("^C and SIGTERM", function()
 
     it(name .. " reaches every kind of wait", function()
       local c = start(HEAD .. [[
-        local a = grun.pair()
+        local a, b = grun.pair()
         local waits = {
           sleep = function() grun.sleep(100) end,
-          read = function() a:read(1) end,
+          read = function() a:read(1) b:close() end,
           join = function() grun.threads()[1]:join() end,
           event = function() require("grun").event():wait() end,
           accept = function() grun.listen("tcp://127.0.0.1:0"):accept() end,

@@ -211,7 +211,8 @@ describe("the watchdog", function()
   end)
 
   it("does not wake up while the process is idle", function()
-    local c = child.start_script([[grun.block_warn(100) io.stdout:setvbuf("no") grun.sleep(0.1) print("ready") grun.sleep(20)]])
+    local c = child.start({ "--no-control", helper.script([[
+      grun.block_warn(100) io.stdout:setvbuf("no") grun.sleep(0.1) print("ready") grun.sleep(20)]]) })
     finally(function()
       c:destroy()
     end)

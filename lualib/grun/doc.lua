@@ -301,7 +301,8 @@ local function suggestions(wanted)
     local d = math.min(distance(last, tail), distance(wanted, short(entry.name)))
     if d <= math.min(NEAR, math.floor(#last / 2)) and not seen[entry.name] then
       seen[entry.name] = true
-      list[#list + 1] = { name = entry.name, distance = d }
+      local whole = math.min(distance(wanted, entry.name), distance("grun." .. wanted, entry.name))
+      list[#list + 1] = { name = entry.name, distance = d * 10 + whole }
     end
   end
   table.sort(list, function(a, b)

@@ -9,6 +9,7 @@ local core = require("grun.core")
 local grun = require("grun")
 
 local GRACE, UNWIND = 10, 1 -- seconds
+local SLICE = 500 -- threads cancelled before others run
 local LOOK_AGAIN = 0.25 -- seconds until threads that came since are cancelled as well
 
 local M = {}
@@ -63,9 +64,12 @@ local function cancel(list, reason)
   for _, t in ipairs(list) do
     by_id[t.id] = t
   end
-  for _, t in ipairs(list) do
+  for i, t in ipairs(list) do
     if not (draining and serves(t, by_id) or early and rawget(t, "_first_step")) then
       t:cancel(reason)
+    end
+    if i % SLICE == 0 then
+      core.yield()
     end
   end
 end
@@ -87,8 +91,13 @@ local function stop_servers(grace, told)
   end
 end
 
+local function join(list, limit)
+  for _, t in ipairs(list) do
+    t:join(math.max(0, limit - core.now()))
+  end
+end
+
 local function stop(reason)
-  local wait = require("grun.wait").wait
   for _, fn in ipairs(first_steps) do
     rawset(core.spawn(fn), "_first_step", true)
   end
@@ -97,7 +106,7 @@ local function stop(reason)
     -- Threads that do not heed a cancel may start servers still.
     stop_servers(math.max(0, drained - core.now()), told)
     cancel(list, reason)
-    wait(list, math.max(0, math.min(LOOK_AGAIN, drained + UNWIND - core.now())))
+    join(list, math.min(core.now() + LOOK_AGAIN, drained + UNWIND))
     list = remaining()
   end
   if #list > 0 then
