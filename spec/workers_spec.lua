@@ -445,6 +445,49 @@ describe("workers", function()
     assert.equal(1, select(2, child:err():gsub("serving [^\n]- on http://127", "")))
   end)
 
+  it("take sockets from a service manager and tell it what they do, also without -w", function()
+    local path = helper.tmpname()
+    os.remove(path)
+    local manager = assert(grun.udp("unixgram:" .. path))
+    manager:settimeout(5)
+    local listener = assert(grun.listen("tcp://127.0.0.1:0"))
+    local address = listener:address()
+    local app = helper.script("return function() return 'hi' end")
+    for _, workers in ipairs({ "-w 2", "" }) do
+      local env = grun.process.environ()
+      env.NOTIFY_SOCKET, env.LISTEN_FDS, env.LISTEN_FDNAMES = path, "1", "web"
+      env.WATCHDOG_USEC = "200000"
+      local p = assert(grun.process.spawn({
+        "sh", "-c", ("LISTEN_PID=$$ exec %s -q serve %s -b systemd:web %s"):format(
+          helper.quote(helper.grun), workers, app),
+        env = env, fds = { listener:fd() },
+      }))
+      local told = ""
+      local function expect(word)
+        eventually(word .. " in " .. told, function()
+          told = told .. manager:recv() .. "\n"
+          return told:find(word, 1, true)
+        end)
+      end
+      expect("READY=1\nMAINPID=" .. p.pid)
+      local pipe = io.popen("curl -s -m 3 " .. address:gsub("^tcp", "http"))
+      assert.equal("hi", pipe:read("*a"), workers)
+      pipe:close()
+      told = ""
+      expect("WATCHDOG=1")
+      if workers ~= "" then
+        p:kill("HUP")
+        expect("RELOADING=1\nMONOTONIC_USEC=")
+        expect("READY=1")
+      end
+      p:kill("TERM")
+      expect("STOPPING=1")
+      assert.equal(0, p:wait(5))
+    end
+    listener:close()
+    manager:close()
+  end)
+
   it("are upgraded in place on USR2, with their sockets and the pid file", function()
     local pidfile, path = helper.tmpname(), helper.tmpname()
     os.remove(pidfile)

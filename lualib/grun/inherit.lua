@@ -6,10 +6,12 @@ local net = require("grun.core.net")
 local native = require("grun.core.worker")
 local datagram = require("grun.datagram")
 
+local FOREIGN = "!" -- before the key of a socket that is not ours, when it is handed over
+
 local M = {}
 
 -- { key =, object = listener or socket, kind =, path = to remove, generation = of the latest worker
--- that asked }
+-- that asked, foreign = it was given to us and outlives us }
 local sockets = {}
 -- What a service manager or an earlier master gave: the same, with `name` or `key`.
 local given = {}
@@ -51,7 +53,8 @@ local function make(kind, address, opts)
   else
     object, message, code = net.listen((address:gsub("^tls://", "tcp://")), opts)
   end
-  return object and { object = object, kind = kind }, message, code
+  local foreign = address:find("^fd:") ~= nil
+  return object and { object = object, kind = kind, foreign = foreign }, message, code
 end
 
 local function find(key)
@@ -117,10 +120,10 @@ function M.forget_before(generation)
 end
 
 --- Nobody who connects from now on is let in; who waits is left to the workers, who still have the
---- sockets.
+--- sockets. Those that were given to us outlive us: who connects waits for whoever comes next.
 function M.refuse_and_close()
   for _, socket in ipairs(sockets) do
-    if socket.kind == "stream" then
+    if socket.kind == "stream" and not socket.foreign then
       native.refuse(socket.object:fd())
     end
     close(socket)
@@ -151,7 +154,7 @@ function M.export()
   local fds, lines = {}, {}
   for i, socket in ipairs(sockets) do
     fds[i] = socket.object:fd()
-    lines[i] = socket.key
+    lines[i] = (socket.foreign and FOREIGN or "") .. socket.key
   end
   return fds, table.concat(lines, "\n")
 end
@@ -175,8 +178,9 @@ function M.import(first, text)
   for key in text:gmatch("[^\n]+") do
     local socket = adopt(first)
     if socket then
-      socket.key = key
-      socket.path = socket.address:match("^unix[gram]*:(/.*)$")
+      socket.foreign = key:sub(1, 1) == FOREIGN
+      socket.key = socket.foreign and key:sub(2) or key
+      socket.path = not socket.foreign and socket.address:match("^unix[gram]*:(/.*)$")
       given[#given + 1] = socket
     end
     first = first + 1
@@ -191,7 +195,7 @@ function M.take(list)
     if not socket then
       return nil, message
     end
-    socket.name = item.name
+    socket.name, socket.foreign = item.name, true
     given[#given + 1] = socket
   end
   return true

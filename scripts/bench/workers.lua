@@ -6,8 +6,8 @@
 -- The client is light: it sends 32 requests in one write and only counts bytes, while each request
 -- costs the server some 50 us. So the workers are the limit, not the client, whose share of a
 -- processor is printed too. One and two workers take turns; the figures are the medians of the
--- rounds, the best ones beside them, since other load on the machine only takes away. scaling_by_cpu
--- is what the processor time per request allows for on two processors that do nothing else.
+-- rounds, the best ones beside them, since other load on the machine only takes away.
+-- scaling_by_cpu is what the processor time per request allows for on two idle processors.
 
 local GRUN = os.getenv("GRUN") or arg[-1]
 local ROUNDS, SECONDS = tonumber(arg[1]) or 5, tonumber(arg[2]) or 1
@@ -131,6 +131,7 @@ end
 os.remove(app)
 print(("one_rps=%.0f two_rps=%.0f scaling=%.2f"):format(median(one), median(two), median(ratios)))
 print(("best_scaling=%.2f"):format(math.max(unpack(two)) / math.max(unpack(one))))
-print(("one_cpu_us=%.1f two_cpu_us=%.1f scaling_by_cpu=%.2f"):format(median(cpu_one), median(cpu_two),
-  2 * median(cpu_one) / median(cpu_two)))
+local cost_one, cost_two = median(cpu_one), median(cpu_two)
+print(("one_cpu_us=%.1f two_cpu_us=%.1f scaling_by_cpu=%.2f"):format(cost_one, cost_two,
+  2 * cost_one / cost_two))
 print(("two_workers_processors=%.2f client_processors=%.2f"):format(median(used), median(client)))
