@@ -211,7 +211,7 @@ void gr_stack_empty(const struct gr_stack *const *stacks, size_t n)
 		const struct gr_stack *s = stacks[i];
 		size_t guard = guarded(s);
 
-		if (end == s->base) {
+		if (used > 0 && end == s->base) {
 			ranges[used - 1].iov_len += s->size;
 		} else {
 			if (used == RANGES) {

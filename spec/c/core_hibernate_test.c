@@ -303,7 +303,7 @@ static void test_leftover(void)
 
 static void big(struct gr_green *self)
 {
-	volatile char frame[GR_IMAGE_MAX];
+	volatile unsigned char frame[GR_IMAGE_MAX];
 
 	frame[5] = 7;
 	gr_sleep_until(now_and(0.1));
