@@ -15,6 +15,7 @@
 #include "bind/lib_profile.h"
 #include "bind/lib_thread.h"
 #include "bind/state.h"
+#include "bind/thread_life.h"
 #include "core/error.h"
 #include "core/hub.h"
 #include "core/log.h"

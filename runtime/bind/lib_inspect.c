@@ -18,6 +18,7 @@
 #include "bind/lib_thread.h"
 #include "bind/luautil.h"
 #include "bind/state.h"
+#include "bind/thread_life.h"
 #include "core/cpu.h"
 #include "core/hibernate.h"
 #include "core/hub.h"

@@ -12,6 +12,18 @@
 #include "core/error.h"
 #include "core/wait.h"
 
+int gr_lua_ref_function(lua_State *L, lua_CFunction f)
+{
+	lua_pushcfunction(L, f);
+	return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+int gr_lua_ref_string(lua_State *L, const char *text)
+{
+	lua_pushstring(L, text);
+	return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
 /* luaJIT_setmode refuses to work in a finalizer; an unknown mode makes it do nothing else. */
 static int l_probe_finalizer(lua_State *L)
 {

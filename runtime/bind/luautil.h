@@ -13,6 +13,10 @@ int gr_lua_fail(lua_State *L, int rc);
 /* The same with a message "<text>: <reason>", except that "timeout" and "closed" stay exactly so. */
 int gr_lua_failf(lua_State *L, int rc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Registry references to a new C function and to a string. */
+int gr_lua_ref_function(lua_State *L, lua_CFunction f);
+int gr_lua_ref_string(lua_State *L, const char *text);
+
 /* First thing in every function that may park. Returns 0: go on (remembers L for reports). Returns 3: this is a
  * finalizer; nil, message, "misuse" are pushed, return them. Raises in a debug hook, in a jit.attach handler, outside a
  * thread, and when the thread is cancelled or past a deadline. */

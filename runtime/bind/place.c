@@ -13,6 +13,7 @@
 #include "bind/lib_thread.h"
 #include "bind/luautil.h"
 #include "bind/state.h"
+#include "bind/thread_life.h"
 #include "core/green.h"
 #include "posix/coop.h"
 

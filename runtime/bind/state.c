@@ -43,6 +43,7 @@
 #include "bind/lualib.h"
 #include "bind/luautil.h"
 #include "bind/place.h"
+#include "bind/thread_life.h"
 #include "core/green.h"
 #include "core/hub.h"
 #include "core/log.h"
@@ -457,12 +458,6 @@ static int new_table_ref(lua_State *L)
 	return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-static int function_ref(lua_State *L, lua_CFunction f)
-{
-	lua_pushcfunction(L, f);
-	return luaL_ref(L, LUA_REGISTRYINDEX);
-}
-
 /* LuaJIT throws all compiled code away at 1000 traces or 512 KiB of it, which a server of some size outgrows: it would
  * compile, flush and compile again for ever. Only what is used is allocated; -Omaxtrace and -Omaxmcode still win. */
 static void raise_jit_limits(lua_State *L)
@@ -490,8 +485,8 @@ static int l_setup(lua_State *L)
 	gr_lua.threads = new_table_ref(L);
 	gr_lua.states = new_table_ref(L);
 	gr_lua.metatable = new_table_ref(L);
-	gr_lua.noop = function_ref(L, l_noop);
-	gr_lua.traceback = function_ref(L, l_traceback);
+	gr_lua.noop = gr_lua_ref_function(L, l_noop);
+	gr_lua.traceback = gr_lua_ref_function(L, l_traceback);
 	gr_lua.hub = lua_newthread(L);
 	luaL_ref(L, LUA_REGISTRYINDEX);
 	lua_pushlightuserdata(L, (void *)gr_lua_wrap);

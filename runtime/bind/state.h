@@ -13,6 +13,7 @@ struct gr_lua {
 	lua_State *hub;  /* for Lua that runs in the hub */
 	int threads;     /* registry reference: [index + 1] = handle of the thread */
 	int states;      /* registry reference: [index + 1] = its lua_State */
+	int core;        /* registry reference: the table grun.core */
 	int noop;        /* registry reference: a C function that does nothing */
 	int traceback;   /* registry reference: the message handler below every thread */
 	int metatable;   /* registry reference: of thread handles; filled by lualib/grun/thread.lua */
