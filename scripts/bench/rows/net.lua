@@ -170,7 +170,7 @@ return {
     missing = loads.too_few_descriptors,
     measure = loads.idle("tcp"),
     subjects = {
-      { "grun", "idle.lua" },
+      { "grun", "idle.lua", environment = "GRUN_HIBERNATE_AFTER=off" },
       { "grun", "idle.lua", as = "grun, for long", options = 5,
         environment = "GRUN_HIBERNATE_AFTER=1" },
       { "c", "echo_epoll.c", as = "raw epoll" },
