@@ -63,8 +63,8 @@ local function cost(gate)
 end
 
 math.randomseed(1)
--- Every cycle of the collector would look at a million stacks. It is not stopped, since a wait under
--- a stopped collector must find out whether it is in a finalizer.
+-- Every cycle of the collector would look at a million stacks. It is not stopped, since a wait
+-- under a stopped collector must find out whether it is in a finalizer.
 collectgarbage("setpause", 1e6)
 collectgarbage()
 local list = {}

@@ -95,8 +95,8 @@ return {
   {
     name = "http",
     title = "HTTP: a router with 200 routes, 30 header fields, 4 KB of JSON",
-    how = "as above, against grun's hello world; the raw loop, with 4 KB of text, shows what the " ..
-      "kernel alone takes of that",
+    how = "as above, against grun's hello world; the raw loop, with 4 KB of text, shows what " ..
+      "the kernel alone takes of that",
     measure = loads.load("http_load.c"),
     subjects = {
       { "grun", "http.lua router", options = "-f 29 -d @ PORT /section77/items/5" },

@@ -179,8 +179,8 @@ return {
     name = "timers",
     title = "Timers: a million sleeping threads",
     how = "what sleeping costs a thread on top of being parked and woken (CPU time, the median " ..
-      "of three rounds of sleeping and of yielding in one run); how long it takes to cancel all; " ..
-      "no thread hibernates",
+      "of three rounds of sleeping and of yielding in one run); how long it takes to cancel " ..
+      "all; no thread hibernates",
     needs = "timers_million.lua",
     memory_mib = 10000,
     rounds = 1,
@@ -269,7 +269,8 @@ return {
       { "scaling", "two to one" }, { "best_scaling", "the best of each" },
       { "scaling_by_cpu", "by CPU" }, { "one_rps", "one, requests/s" },
       { "two_rps", "two, requests/s" }, { "one_cpu_us", "one, CPU a request" },
-      { "two_cpu_us", "two, CPU a request" }, { "two_workers_processors", "two, processors in use" },
+      { "two_cpu_us", "two, CPU a request" },
+      { "two_workers_processors", "two, processors in use" },
       { "client_processors", "client's processor in use" },
     },
     goals = { { "scaling", at_least = 1.8 } },
