@@ -8,6 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 /* Bytes that somebody else owns, without a NUL at the end. */
 struct gr_slice {
@@ -54,11 +57,36 @@ static inline bool gr_text_unusual(uint64_t x)
 	return ((x - ones * 0x20) | (x + ones)) & high;
 }
 
+#ifdef __SSE2__
+/* A bit for each of the 16 bytes that is below 0x20 or 0x7f. */
+static inline unsigned gr_text_controls16(const char *p)
+{
+	__m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+	__m128i low = _mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(0x1f)), x);
+
+	return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(x, _mm_set1_epi8(0x7f))));
+}
+#endif
+
 /* The first byte in [p, end) that may not stand in a field's value, or `end`. */
 static inline const char *gr_text_value_end(const char *p, const char *end)
 {
 	uint64_t x, hits;
 
+#ifdef __SSE2__
+	while (end - p >= 16) {
+		unsigned found = gr_text_controls16(p);
+
+		if (found == 0) {
+			p += 16;
+			continue;
+		}
+		p += __builtin_ctz(found);
+		if (*p != '\t')
+			return p;
+		p++;
+	}
+#endif
 	while (end - p >= 8) {
 		memcpy(&x, p, 8);
 		hits = gr_text_unusual(x) ? gr_text_controls(le64toh(x)) : 0;

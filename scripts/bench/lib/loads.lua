@@ -21,17 +21,19 @@ function M.script(limit, everywhere)
   end
 end
 
---- The subject is a server; `source` is a load of this directory. In options @ is the number of
---- seconds.
+--- The subject is a server; `source` is a load of this directory. In options, which may be the
+--- subject's own, @ is the number of seconds and PORT the server's; that stands at the end if
+--- nowhere. Answers that the load counts as errors are a failure.
 ---@param source string
 ---@param options? string
 function M.load(source, options)
-  options = options or "-d @"
   return function(subject)
     local load = runtimes.compile(source)
     return process.with_server(subject.command, function(server)
-      return process.figures(("%s -p %s %s %s"):format(load, server.pid,
-        options:gsub("@", M.seconds), server.port))
+      local words = (subject.options or options or "-d @"):gsub("@", M.seconds)
+      words = words:find("PORT") and words:gsub("PORT", server.port) or words .. " " .. server.port
+      local found = process.figures(("%s -p %s %s"):format(load, server.pid, words))
+      return (found.errors or 0) == 0 and found or error(found.errors .. " wrong answers", 0)
     end)
   end
 end
@@ -51,14 +53,11 @@ end
 
 local WARM_UP = 0.4 -- seconds
 
---- The subject is an HTTP server; in options @ is its address and DIR this directory.
----@param options? string
-function M.wrk(options)
+--- The subject is an HTTP server.
+function M.wrk()
   return function(subject)
     return process.with_server(subject.command, function(server)
-      local target = (subject.options or options or "@/")
-        :gsub("@", "http://127.0.0.1:" .. server.port):gsub("DIR", M.bench_dir)
-      local wrk = "wrk -t1 -c64 --latency -d%d " .. target
+      local wrk = ("wrk -t1 -c64 --latency -d%%d http://127.0.0.1:%s/"):format(server.port)
       process.complete(("sh -c 'timeout -s INT %g %s || true'"):format(WARM_UP,
         wrk:format(1)))
       local cpu, output = cpu_during(server, function()

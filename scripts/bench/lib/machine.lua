@@ -50,6 +50,19 @@ function M.foreign_time()
   return numbers_of("/proc/uptime")[1], (busy - own[14] - own[15] - own[16] - own[17]) / TICKS
 end
 
+--- How many processors nobody used during the next so many seconds.
+---@param seconds number
+---@return number
+function M.idle_processors(seconds)
+  local function idle()
+    local all = numbers_of("/proc/stat")
+    return all[5] + all[6] -- idle, waiting for a disk
+  end
+  local began, before = process.now(), idle()
+  os.execute("sleep " .. seconds)
+  return (idle() - before) / TICKS / (process.now() - began)
+end
+
 --- Starts to watch; the function returned gives the share of one processor that others used since.
 ---@return fun(): number
 function M.watch_noise()

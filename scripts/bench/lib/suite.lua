@@ -6,7 +6,7 @@
 --   measure   function(subject) -> table of figures (see lib/loads.lua)
 --   subjects  list of { runtime, "file arguments", as = label }: who is measured. The first one is
 --             what the others are compared with. Also: memory_mib, rounds as for the row;
---             environment, NAME=value; options for its load
+--             environment, NAME=value ...; options for its load
 --   leave_out list of labels that the list of subjects has and this row has not
 --   figures   list of { key, title }, or "whatever it prints"
 --   goals     list of goals (lib/goals.lua)

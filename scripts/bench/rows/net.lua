@@ -14,7 +14,7 @@ return {
     title = "TCP echo: 64 connections, 64 bytes each way",
     how = "echo_load keeps one message on its way on each connection and checks every echo; CPU " ..
       "is the server's",
-    budget = 100,
+    budget = 70,
     measure = loads.load("echo_load.c"),
     subjects = {
       { "grun", "echo.lua" },
@@ -70,7 +70,7 @@ return {
     title = "UDP echo: 16 clients, 8 datagrams of 64 bytes on their way each",
     how = "udp_load checks every echo; the rate says something only where the processor in use " ..
       "is near 1, the CPU of the server always",
-    budget = 100,
+    budget = 70,
     measure = loads.load("udp_load.c"),
     subjects = {
       { "grun", "udp_echo.lua" },
@@ -170,7 +170,7 @@ return {
     missing = loads.too_few_descriptors,
     measure = loads.idle("tcp"),
     subjects = {
-      { "grun", "idle.lua" },
+      { "grun", "idle.lua", environment = "GRUN_HIBERNATE_AFTER=off" },
       { "grun", "idle.lua", as = "grun, for long", options = 5,
         environment = "GRUN_HIBERNATE_AFTER=1" },
       { "c", "echo_epoll.c", as = "raw epoll" },
