@@ -27,8 +27,8 @@ local common = {
 ---@field close_timeout? number|false seconds of the closing handshake (5)
 ---@field protocols? string[] subprotocols, the preferred one first
 ---@field deflate? boolean|grun.http.websocket.deflate compress messages if the peer can do that
----(false). A connection then holds up to 300 KiB: 262 KiB for what is sent and 39 KiB for what comes,
----10 and 8 with windows of 9 bits; nothing between messages without context takeover
+---(false). A connection then holds 300 KiB from its first messages on: 262 for what is sent, 39 for
+---what comes; 10 and 8 with windows of 9 bits; nothing between messages without context takeover
 
 ---@class grun.http.websocket.accept_options: grun.http.websocket.options
 ---@field origins? string[]|fun(origin: string, req: table): any which pages of a browser may
