@@ -39,8 +39,8 @@ function M.connect(conn, host, target, fields, seconds) end
 --- iterator, `for message, kind in ws do`, it gives messages until the end.
 ---@class grun.http.websocket
 ---@field protocol string|nil the subprotocol that was agreed on
----@field deflate grun.http.websocket.deflate|nil how messages are compressed: what was agreed on, and
----our level and threshold; nil: they are not
+---@field deflate grun.http.websocket.deflate|nil how messages are compressed: what was agreed on,
+---and our level and threshold; nil: they are not
 ---@field close_code integer|nil once it has ended: the code of the peer's close frame, 1005 if that
 ---had none, 1006 without a close frame; or what we found wrong: 1002 (protocol), 1007 (text that is
 ---not UTF-8, bad compressed data), 1009 (message too large)

@@ -184,26 +184,29 @@ static int after_step(struct gr_ws_inflate *i, int rc)
 	return rc == Z_MEM_ERROR ? -ENOMEM : GR_PROTOCOL;
 }
 
-/* A step that filled the piece may have kept more. */
+/* A step that filled the piece may have kept more. What came out before an error counts: the next step meets the error
+ * again, and so the limits do not depend on how the bytes arrive. */
 ssize_t gr_ws_inflate_next(struct gr_ws_inflate *i, const char **out)
 {
 	static char piece[PIECE];
+	ssize_t n;
 	bool fresh;
 	int rc;
 
+	*out = piece;
 	while (i->z && (i->z->avail_in > 0 || i->z->avail_out == 0)) {
 		fresh = i->z->avail_in > 0;
 		i->z->next_out = (Bytef *)piece;
 		i->z->avail_out = PIECE;
 		rc = gr_libz.inflate(i->z, Z_NO_FLUSH);
+		n = PIECE - (ssize_t)i->z->avail_out;
 		if (rc == Z_BUF_ERROR && !fresh)
 			return 0;
 		rc = after_step(i, rc);
-		if (rc < 0)
-			return rc;
-		*out = piece;
-		if (i->z->avail_out < PIECE)
-			return PIECE - (ssize_t)i->z->avail_out;
+		if (rc < 0 && n > 0)
+			i->z->avail_out = 0;
+		if (rc < 0 || n > 0)
+			return n > 0 ? n : rc;
 	}
 	return 0;
 }

@@ -122,6 +122,16 @@ static enum gr_ws_event append(struct gr_ws_in *in, const char *p, size_t n, siz
 	return in->kind == GR_WS_TEXT && !gr_utf8_add(&in->utf8, p, n) ? fail_text(in) : GR_WS_EVENT_NONE;
 }
 
+/* As append(), of bytes that were compressed. Takes what is allowed first, so that the verdict does not depend on how the
+ * bytes arrive. */
+static enum gr_ws_event append_limited(struct gr_ws_in *in, const char *p, size_t n)
+{
+	size_t room = in->max_message - in->len, k = n < room ? n : room;
+	enum gr_ws_event event = append(in, p, k, k);
+
+	return event == GR_WS_EVENT_NONE && n > room ? fail(in, GR_WS_TOO_BIG, "message too large") : event;
+}
+
 /* As append(), of compressed bytes; NULL: their end. Stops at the limit. */
 static enum gr_ws_event append_inflated(struct gr_ws_in *in, const char *p, size_t n)
 {
@@ -129,11 +139,8 @@ static enum gr_ws_event append_inflated(struct gr_ws_in *in, const char *p, size
 	ssize_t k = gr_ws_inflate_give(&in->inflate, p, n);
 	const char *out;
 
-	while (k >= 0 && event == GR_WS_EVENT_NONE && (k = gr_ws_inflate_next(&in->inflate, &out)) > 0) {
-		if ((size_t)k > in->max_message - in->len)
-			return fail(in, GR_WS_TOO_BIG, "message too large");
-		event = append(in, out, (size_t)k, (size_t)k);
-	}
+	while (k >= 0 && event == GR_WS_EVENT_NONE && (k = gr_ws_inflate_next(&in->inflate, &out)) > 0)
+		event = append_limited(in, out, (size_t)k);
 	if (k == -ENOMEM)
 		return fail(in, GR_WS_INTERNAL_ERROR, "not enough memory");
 	return k < 0 ? fail(in, GR_WS_INVALID_TEXT, "malformed compressed data") : event;

@@ -97,8 +97,8 @@ local function read_params(text, at)
   return list, at
 end
 
---- Parses Sec-WebSocket-Extensions. Returns a list of { name =, params = { { name, value }, … } },
---- nil if it is malformed.
+-- Parses Sec-WebSocket-Extensions. Returns a list of { name =, params = { { name, value }, … } },
+-- nil if it is malformed.
 local function parse(text)
   local list, at = {}, 1
   while true do
@@ -144,17 +144,19 @@ local function read_deflate(params)
   return set
 end
 
--- ---- Servers ----
-
+-- What both want, but for the client's window.
 local function agreed(opts, set)
+  local theirs = set.server_max_window_bits or 15
   return {
     server_no_context_takeover = set.server_no_context_takeover or opts.server_no_context_takeover,
     client_no_context_takeover = set.client_no_context_takeover or opts.client_no_context_takeover,
-    server_max_window_bits = math.min(opts.server_max_window_bits, set.server_max_window_bits or 15),
+    server_max_window_bits = math.min(opts.server_max_window_bits, theirs),
     client_max_window_bits = 15,
     level = opts.level, threshold = opts.threshold,
   }
 end
+
+-- ---- Servers ----
 
 -- What a server answers to an offer, or nil to decline it: libz cannot compress with 2^8 bytes.
 -- Smaller windows can be asked only of clients that offer them.
