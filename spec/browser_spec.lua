@@ -145,6 +145,10 @@ describe("a browser", function()
       server:stop(0)
     end)
     local eval = open_page(server:address() .. "/")
+    local limit = grun.now() + 30
+    repeat
+      grun.sleep(0.05)
+    until eval("document.title") == "echo" or grun.now() > limit
     local sizes = eval([[new Promise((done, failed) => {
       const ws = new WebSocket(location.href.replace("http", "ws") + "ws"), sizes = []
       const messages = ["", "grüße", "x", "x".repeat(100000), "x".repeat(100000), "the end"]

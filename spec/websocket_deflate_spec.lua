@@ -190,7 +190,7 @@ describe("a server", function()
     end
     local err
     local server = assert(grun.server("http://127.0.0.1:0", function(req)
-      _, err = pcall(function() local _ = req:websocket({ deflate = 1 }) end)
+      err = select(2, pcall(function() local _ = req:websocket({ deflate = 1 }) end))
     end))
     keep({ close = function() server:stop(0) end })
     http.request(tonumber(server:address():match("%d+$")), "GET", "/")
