@@ -35,7 +35,7 @@ OBJ      := $(patsubst %,$(B)/%.o,$(basename $(SRC))) $(B)/lualib.o
 CORE_OBJ := $(filter $(B)/runtime/core/%,$(OBJ))
 # What only computes: parsers and formats.
 PURE_SRC := $(patsubst %,runtime/net/%.c,addr textfile hosts resolvconf dnsmsg dnswrite dnsanswer dnscache) \
-	$(wildcard runtime/http/*.c) $(patsubst %,runtime/bind/ws_%.c,frame message)
+	$(wildcard runtime/http/*.c) $(patsubst %,runtime/bind/%.c,libz ws_deflate ws_frame ws_message)
 TESTS    := $(patsubst %.c,$(B)/%,$(wildcard spec/c/*_test.c))
 FUZZERS  := $(patsubst spec/c/%_fuzz.c,%,$(wildcard spec/c/*_fuzz.c))
 

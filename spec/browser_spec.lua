@@ -126,4 +126,42 @@ describe("a browser", function()
       look()
     })]]))
   end)
+
+  it("compresses messages with us", function()
+    children, opened, directory = {}, {}, assert(grun.fs.tempdir())
+    local deflate
+    local server = assert(grun.server("http://127.0.0.1:0", function(req)
+      if req.path ~= "/ws" then
+        return "<title>echo</title>"
+      end
+      local ws = assert(req:websocket({ deflate = { threshold = 0 } }))
+      deflate = ws.deflate
+      for message, kind in ws do
+        ws:send(message, kind)
+      end
+    end))
+    finally(function()
+      clean_up()
+      server:stop(0)
+    end)
+    local eval = open_page(server:address() .. "/")
+    local limit = grun.now() + 30
+    repeat
+      grun.sleep(0.05)
+    until eval("document.title") == "echo" or grun.now() > limit
+    local sizes = eval([[new Promise((done, failed) => {
+      const ws = new WebSocket(location.href.replace("http", "ws") + "ws"), sizes = []
+      const messages = ["", "grüße", "x", "x".repeat(100000), "x".repeat(100000), "the end"]
+      ws.onopen = () => ws.send(messages[0])
+      ws.onerror = ws.onclose = () => failed("closed")
+      ws.onmessage = event => {
+        if (event.data != messages[sizes.length]) failed("different")
+        sizes.push(event.data.length)
+        if (sizes.length < messages.length) ws.send(messages[sizes.length])
+        else done(ws.extensions + " " + sizes.join())
+      }
+    })]])
+    assert.equal("permessage-deflate 0,5,1,100000,100000,7", sizes)
+    assert.equal(15, deflate.client_max_window_bits)
+  end)
 end)

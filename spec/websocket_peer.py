@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: MIT
-# A foreign peer for spec/websocket_spec.lua, by python3-websockets. Usage: client URL | server
+# A foreign peer for spec/websocket_spec.lua, by python3-websockets. Usage: client URL [OPTIONS] | server [OPTIONS]
+# OPTIONS: of permessage-deflate, in JSON.
 import asyncio
+import json
 import sys
 
 import websockets
+from websockets.extensions import permessage_deflate
+
+
+def extensions(factory, at):
+    return [factory(**json.loads(sys.argv[at]))] if len(sys.argv) > at else None
 
 
 async def echo(ws, path=None):
@@ -15,13 +22,17 @@ async def echo(ws, path=None):
 
 
 async def serve():
-    async with websockets.serve(echo, "127.0.0.1", 0, max_size=None, subprotocols=["echo"]) as server:
+    deflate = extensions(permessage_deflate.ServerPerMessageDeflateFactory, 2)
+    async with websockets.serve(echo, "127.0.0.1", 0, max_size=None, subprotocols=["echo"], extensions=deflate,
+                                compression=None) as server:
         print(server.sockets[0].getsockname()[1], flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 
 async def visit(url):
-    async with websockets.connect(url, subprotocols=["other", "echo"], max_size=None) as ws:
+    deflate = extensions(permessage_deflate.ClientPerMessageDeflateFactory, 3)
+    async with websockets.connect(url, subprotocols=["other", "echo"], max_size=None, extensions=deflate,
+                                  compression=None) as ws:
         print("protocol", ws.subprotocol)
         for message in ["hello", "", "grüße", b"\x00\xff" * 40000, "x" * 300000]:
             await ws.send(message)

@@ -7,13 +7,14 @@
 local M = {}
 
 --- A WebSocket on a connection whose handshake is done; `limits` holds all numbers of
---- grun.http.websocket.options.
+--- grun.http.websocket.options, and those of compression if `deflate` says that there is some.
 ---@param conn grun.conn
 ---@param client boolean whether this side is the client
 ---@param limits table
 ---@param protocol? string the subprotocol
+---@param deflate? grun.http.websocket.deflate what was agreed on
 ---@return grun.http.websocket
-function M.open(conn, client, limits, protocol) end
+function M.open(conn, client, limits, protocol, deflate) end
 
 --- Looks at a request for a WebSocket. Returns its response and what to put into
 --- Sec-WebSocket-Accept; or the response, nil and the status that answers it: 426 when it asks for
@@ -38,9 +39,11 @@ function M.connect(conn, host, target, fields, seconds) end
 --- iterator, `for message, kind in ws do`, it gives messages until the end.
 ---@class grun.http.websocket
 ---@field protocol string|nil the subprotocol that was agreed on
+---@field deflate grun.http.websocket.deflate|nil how messages are compressed: what was agreed on,
+---and our level and threshold; nil: they are not
 ---@field close_code integer|nil once it has ended: the code of the peer's close frame, 1005 if that
 ---had none, 1006 without a close frame; or what we found wrong: 1002 (protocol), 1007 (text that is
----not UTF-8), 1009 (message too large)
+---not UTF-8, bad compressed data), 1009 (message too large)
 ---@field close_reason string|nil the text with it, maybe empty
 local ws = {}
 

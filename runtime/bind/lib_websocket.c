@@ -13,7 +13,7 @@ static const char CLASS[] = "grun.http.websocket";
 
 enum { REASON_MAX = GR_WS_CONTROL_MAX - 2 };
 
-/* A userdata. Its environment keeps the connection, and holds the subprotocol. */
+/* A userdata. Its environment keeps the connection, and holds the subprotocol and what was agreed on compression. */
 struct websocket {
 	const char *class;
 	struct gr_ws ws;
@@ -48,15 +48,26 @@ static double number_field(lua_State *L, const char *name)
 	return n;
 }
 
-/* open(conn, client, options [, protocol]): of a connection whose handshake is done. lualib/grun/http/websocket.lua has
- * checked all values. */
+/* Compression was agreed on. */
+static void set_deflate(lua_State *L, struct gr_ws *ws)
+{
+	ws->deflate.bits = (uint8_t)number_field(L, "deflate_bits");
+	ws->deflate.takeover = number_field(L, "deflate_takeover") != 0;
+	ws->deflate.level = (uint8_t)number_field(L, "deflate_level");
+	ws->deflate.threshold = (size_t)number_field(L, "deflate_threshold");
+	ws->in.inflate.bits = (uint8_t)number_field(L, "inflate_bits");
+	ws->in.inflate.takeover = number_field(L, "inflate_takeover") != 0;
+}
+
+/* open(conn, client, options [, protocol [, deflate]]): of a connection whose handshake is done.
+ * lualib/grun/http/websocket.lua has checked all values, and `options` says what `deflate` means for this side. */
 static int l_open(lua_State *L)
 {
 	struct gr_stream *s = gr_conn_check(L);
 	struct websocket *w;
 
 	luaL_checktype(L, 3, LUA_TTABLE);
-	lua_settop(L, 4);
+	lua_settop(L, 5);
 	w = lua_newuserdata(L, sizeof(*w));
 	w->class = CLASS;
 	gr_ws_open(&w->ws, s, lua_toboolean(L, 2));
@@ -65,13 +76,17 @@ static int l_open(lua_State *L)
 	w->ws.ping_interval = number_field(L, "ping_interval");
 	w->ws.ping_timeout = number_field(L, "ping_timeout");
 	w->ws.in.max_message = (size_t)number_field(L, "max_message");
+	if (lua_istable(L, 5))
+		set_deflate(L, &w->ws);
 	luaL_getmetatable(L, CLASS);
 	lua_setmetatable(L, -2);
-	lua_createtable(L, 0, 2);
+	lua_createtable(L, 0, 3);
 	lua_pushvalue(L, 1);
 	lua_setfield(L, -2, "conn");
 	lua_pushvalue(L, 4);
 	lua_setfield(L, -2, "protocol");
+	lua_pushvalue(L, 5);
+	lua_setfield(L, -2, "deflate");
 	lua_setfenv(L, -2);
 	return 1;
 }
@@ -213,7 +228,7 @@ static int l_ws_index(lua_State *L)
 		lua_pushinteger(L, ws->in.close_code);
 		return 1;
 	}
-	if (strcmp(name, "protocol") != 0)
+	if (strcmp(name, "protocol") != 0 && strcmp(name, "deflate") != 0)
 		return 0;
 	lua_getfenv(L, 1);
 	lua_getfield(L, -1, name);

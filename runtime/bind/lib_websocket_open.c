@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "bind/http_message.h"
 #include "bind/lib_httpd.h"
 #include "bind/lib_net.h"
 #include "bind/lib_websocket.h"
@@ -137,7 +138,7 @@ static ssize_t scan_head(void *user, const char *p, size_t n)
 	return gr_http_parse_response(user, p, n, GR_METHOD_GET);
 }
 
-/* Pushes the value of a field, or nil. */
+/* Pushes the values of a field, or nil. */
 static void push_field(lua_State *L, const struct gr_http_head *h, const char *buf, const char *name)
 {
 	int at = gr_http_find(h, buf, name, strlen(name), 0);
@@ -145,7 +146,7 @@ static void push_field(lua_State *L, const struct gr_http_head *h, const char *b
 	if (at < 0)
 		lua_pushnil(L);
 	else
-		lua_pushlstring(L, buf + h->fields[at].value.off, h->fields[at].value.len);
+		gr_message_push_values(L, h, buf, name, strlen(name), at);
 }
 
 static int fail_http(lua_State *L, int rc)

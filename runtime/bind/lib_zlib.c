@@ -2,12 +2,12 @@
 /* Compression for Lua: streams of zlib, which is loaded at their first use. */
 #include "bind/lib_zlib.h"
 
-#include <dlfcn.h>
 #include <lauxlib.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
-#include <zlib.h>
+
+#include "bind/libz.h"
 
 static const char DEFLATE[] = "grun.deflate", INFLATE[] = "grun.inflate";
 
@@ -17,16 +17,6 @@ enum {
 	GZIP_BITS = 16,   /* added to windowBits */
 	AUTO_BITS = 32,
 };
-
-static struct {
-	int (*deflate_init)(z_streamp, int, int, int, int, int, const char *, int);
-	int (*deflate)(z_streamp, int);
-	int (*deflate_end)(z_streamp);
-	int (*inflate_init)(z_streamp, int, const char *, int);
-	int (*inflate)(z_streamp, int);
-	int (*inflate_reset)(z_streamp);
-	int (*inflate_end)(z_streamp);
-} lib;
 
 enum phase {
 	CLOSED,
@@ -47,28 +37,12 @@ struct zstream {
 
 /* ---- The library ---- */
 
-static void load(lua_State *L, void *handle, const char *name, void *slot)
-{
-	void *symbol = dlsym(handle, name);
-
-	if (symbol == NULL)
-		luaL_error(L, "libz has no %s", name);
-	*(void **)slot = symbol;
-}
-
 static void load_library(lua_State *L)
 {
-	void *handle = dlopen("libz.so.1", RTLD_NOW | RTLD_LOCAL);
+	const char *problem = gr_libz_load();
 
-	if (handle == NULL)
-		luaL_error(L, "compression needs libz: %s", dlerror());
-	load(L, handle, "deflateInit2_", &lib.deflate_init);
-	load(L, handle, "deflate", &lib.deflate);
-	load(L, handle, "deflateEnd", &lib.deflate_end);
-	load(L, handle, "inflateInit2_", &lib.inflate_init);
-	load(L, handle, "inflate", &lib.inflate);
-	load(L, handle, "inflateReset", &lib.inflate_reset);
-	load(L, handle, "inflateEnd", &lib.inflate_end);
+	if (problem)
+		luaL_error(L, "compression needs libz: %s", problem);
 }
 
 /* ---- Objects ---- */
@@ -103,7 +77,7 @@ static void open_stream(lua_State *L, struct zstream *s, int rc)
 static void release(struct zstream *s)
 {
 	if (s->phase != CLOSED)
-		(s->class == DEFLATE ? lib.deflate_end : lib.inflate_end)(&s->z);
+		(s->class == DEFLATE ? gr_libz.deflate_end : gr_libz.inflate_end)(&s->z);
 	s->phase = CLOSED;
 }
 
@@ -149,7 +123,7 @@ static int l_deflate(lua_State *L)
 	luaL_argcheck(L, level >= 0 && level <= 9, 1, "level from 0 to 9 expected");
 	s = new_stream(L, DEFLATE);
 	open_stream(L, s,
-		    lib.deflate_init(&s->z, level, Z_DEFLATED, deflate_bits[format], MEMORY, Z_DEFAULT_STRATEGY,
+		    gr_libz.deflate_init(&s->z, level, Z_DEFLATED, deflate_bits[format], MEMORY, Z_DEFAULT_STRATEGY,
 				     ZLIB_VERSION, (int)sizeof(s->z)));
 	return 1;
 }
@@ -170,7 +144,7 @@ static int l_deflate_push(lua_State *L)
 	luaL_buffinit(L, &b);
 	do {
 		set_output(s, piece, sizeof(piece));
-		lib.deflate(&s->z, how[mode]);
+		gr_libz.deflate(&s->z, how[mode]);
 		luaL_addlstring(&b, piece, sizeof(piece) - s->z.avail_out);
 	} while (s->z.avail_out == 0);
 	if (how[mode] == Z_FINISH)
@@ -194,7 +168,7 @@ static int l_inflate(lua_State *L)
 	s = new_stream(L, INFLATE);
 	s->left = max < 1e15 ? (uint64_t)max : (uint64_t)1e15;
 	s->members = format <= 1;
-	open_stream(L, s, lib.inflate_init(&s->z, inflate_bits[format], ZLIB_VERSION, (int)sizeof(s->z)));
+	open_stream(L, s, gr_libz.inflate_init(&s->z, inflate_bits[format], ZLIB_VERSION, (int)sizeof(s->z)));
 	return 1;
 }
 
@@ -215,10 +189,10 @@ static int step(struct zstream *s, char *buf, size_t *n)
 	if (s->phase == ENDED) {
 		if (!s->members || s->z.next_in[0] != 0x1f)
 			return Z_DATA_ERROR;
-		lib.inflate_reset(&s->z);
+		gr_libz.inflate_reset(&s->z);
 	}
 	set_output(s, buf, *n);
-	rc = lib.inflate(&s->z, Z_NO_FLUSH);
+	rc = gr_libz.inflate(&s->z, Z_NO_FLUSH);
 	*n -= s->z.avail_out;
 	s->phase = rc == Z_STREAM_END ? ENDED : OPEN;
 	return rc;

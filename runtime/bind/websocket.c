@@ -25,6 +25,7 @@ void gr_ws_open(struct gr_ws *ws, struct gr_stream *s, bool client)
 void gr_ws_free(struct gr_ws *ws)
 {
 	gr_ws_in_free(&ws->in);
+	gr_ws_deflate_free(&ws->deflate);
 }
 
 static double earlier(double a, double b)
@@ -59,8 +60,7 @@ static void free_bytes(char **p)
 	free(*p);
 }
 
-/* In one's turn to write. */
-static int send_frame(struct gr_ws *ws, uint8_t opcode, const char *p, size_t len, double until)
+static int send_frame(struct gr_ws *ws, uint8_t opcode, uint8_t rsv, const char *p, size_t len, double until)
 {
 	char head[GR_WS_HEAD_MAX],
 		*masked __attribute__((cleanup(free_bytes))) = ws->in.client ? malloc(len + 1) : NULL;
@@ -71,7 +71,7 @@ static int send_frame(struct gr_ws *ws, uint8_t opcode, const char *p, size_t le
 
 	if (ws->in.client && masked == NULL)
 		return -ENOMEM;
-	n = gr_ws_frame(opcode, p, len, head, masked);
+	n = gr_ws_frame(opcode, rsv, p, len, head, masked);
 	if (n < 0)
 		return (int)n;
 	iov[0] = (struct iovec){head, (size_t)n};
@@ -81,6 +81,35 @@ static int send_frame(struct gr_ws *ws, uint8_t opcode, const char *p, size_t le
 	if (rc < 0 && (sent > 0 || ws->stream->unsent || ws->stream->fd < 0))
 		end(ws, GR_WS_ABNORMAL);
 	return rc;
+}
+
+static int send_compressed(struct gr_ws *ws, uint8_t opcode, const char *p, size_t len, double until)
+{
+	char *packed __attribute__((cleanup(free_bytes))) = NULL;
+	size_t n;
+	int rc = gr_ws_deflate(&ws->deflate, p, len, &packed, &n);
+
+	if (rc < 0)
+		return rc;
+	rc = send_frame(ws, opcode, GR_WS_RSV1, packed, n, until);
+	/* The peer must not be referred to what it has not got. */
+	if (rc < 0)
+		gr_ws_deflate_free(&ws->deflate);
+	return rc;
+}
+
+static bool is_worth_compressing(const struct gr_ws *ws, uint8_t opcode, size_t len)
+{
+	return ws->deflate.bits > 0 && (opcode == GR_WS_TEXT || opcode == GR_WS_BINARY) && len > 0 &&
+	       len >= ws->deflate.threshold && len <= UINT32_MAX;
+}
+
+/* In one's turn to write. */
+static int send_now(struct gr_ws *ws, uint8_t opcode, const char *p, size_t len, double until)
+{
+	if (is_worth_compressing(ws, opcode, len))
+		return send_compressed(ws, opcode, p, len, until);
+	return send_frame(ws, opcode, 0, p, len, until);
 }
 
 static bool is_connection_error(int rc)
@@ -98,7 +127,7 @@ static int send_until(struct gr_ws *ws, uint8_t opcode, const char *p, size_t le
 		rc = GR_CLOSED;
 	} else {
 		ws->close_sent = opcode == GR_WS_CLOSE;
-		rc = send_frame(ws, opcode, p, len, until);
+		rc = send_now(ws, opcode, p, len, until);
 	}
 	gr_stream_end_write(ws->stream);
 	return is_connection_error(rc) ? GR_CLOSED : rc;

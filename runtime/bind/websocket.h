@@ -13,6 +13,7 @@ struct gr_ws {
 	double close_timeout; /* of the closing handshake */
 	double ping_interval; /* after so long a silence the peer is asked for a sign of life … */
 	double ping_timeout;  /* … and has so long for it */
+	struct gr_ws_deflate deflate;
 
 	/* reading */
 	struct gr_ws_in in;
@@ -28,7 +29,8 @@ struct gr_ws {
 	struct gr_green *closer; /* waits in gr_ws_close for the thread that reads */
 };
 
-/* Makes a WebSocket of a connection whose handshake is done. The stream must outlive it. */
+/* Makes a WebSocket of a connection whose handshake is done. The stream must outlive it. Compression is set up in
+ * ws->deflate and ws->in.inflate. */
 void gr_ws_open(struct gr_ws *ws, struct gr_stream *s, bool client);
 
 /* Gives back its memory; nobody may be inside a call. The stream is left alone. */

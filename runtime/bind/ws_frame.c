@@ -207,10 +207,11 @@ static void drop_sender(void)
 	sender = NULL;
 }
 
-ssize_t gr_ws_frame(uint8_t opcode, const char *p, size_t len, char *head, char *masked)
+ssize_t gr_ws_frame(uint8_t opcode, uint8_t rsv, const char *p, size_t len, char *head, char *masked)
 {
 	struct wslay_frame_iocb f = {
 		.fin = 1,
+		.rsv = rsv,
 		.opcode = opcode,
 		.payload_length = len,
 		.mask = masked != NULL,

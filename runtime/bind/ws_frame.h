@@ -13,6 +13,7 @@ struct wslay_frame_context;
 enum {
 	GR_WS_HEAD_MAX = 14,     /* bytes of a frame before its payload */
 	GR_WS_CONTROL_MAX = 125, /* bytes of a control frame's payload */
+	GR_WS_RSV1 = 4,          /* of the reserved bits: the message is compressed (RFC 7692) */
 };
 
 enum gr_ws_opcode {
@@ -51,7 +52,7 @@ ssize_t gr_ws_parse(struct gr_ws_parser *parser, const char *p, size_t n, struct
 void gr_ws_parser_free(struct gr_ws_parser *parser);
 
 /* Writes a whole frame's head to `head`, and returns its length. With a mask the masked payload goes to `masked`, which has
- * room for `len` bytes; NULL: unmasked. Returns a negative errno when there is no randomness, or -ENOMEM. */
-ssize_t gr_ws_frame(uint8_t opcode, const char *p, size_t len, char *head, char *masked);
+ * room for `len` bytes; NULL: unmasked. `rsv`: the reserved bits. Returns a negative errno when there is no randomness, or -ENOMEM. */
+ssize_t gr_ws_frame(uint8_t opcode, uint8_t rsv, const char *p, size_t len, char *head, char *masked);
 
 #endif

@@ -28,6 +28,7 @@ void gr_ws_in_drop(struct gr_ws_in *in)
 void gr_ws_in_free(struct gr_ws_in *in)
 {
 	gr_ws_in_drop(in);
+	gr_ws_inflate_free(&in->inflate);
 	gr_ws_parser_free(&in->parser);
 }
 
@@ -49,10 +50,22 @@ static bool is_control(uint8_t opcode)
 	return opcode & 8;
 }
 
+/* The reserved bits that a frame may have: compression is told by the first one of a message (RFC 7692 section 6). */
+static uint8_t allowed_bits(const struct gr_ws_in *in, const struct gr_ws_piece *f)
+{
+	return in->inflate.bits > 0 && (f->opcode == GR_WS_TEXT || f->opcode == GR_WS_BINARY) ? GR_WS_RSV1 : 0;
+}
+
+/* A compressed frame's length says nothing about the message's. */
+static bool is_too_large(const struct gr_ws_in *in, const struct gr_ws_piece *f)
+{
+	return !in->compressed && f->total > in->max_message - in->len;
+}
+
 /* Looks at the head of a frame. Returns GR_WS_EVENT_NONE or GR_WS_EVENT_FAILURE. */
 static enum gr_ws_event check_head(struct gr_ws_in *in, const struct gr_ws_piece *f)
 {
-	if (f->rsv)
+	if (f->rsv & ~allowed_bits(in, f))
 		return fail(in, GR_WS_PROTOCOL_ERROR, "reserved bits are set");
 	if (f->opcode > GR_WS_PONG || (f->opcode > GR_WS_BINARY && !is_control(f->opcode)))
 		return fail(in, GR_WS_PROTOCOL_ERROR, "unknown opcode");
@@ -66,17 +79,17 @@ static enum gr_ws_event check_head(struct gr_ws_in *in, const struct gr_ws_piece
 	if ((f->opcode == GR_WS_CONTINUATION) != (in->kind != 0))
 		return fail(in, GR_WS_PROTOCOL_ERROR,
 			    in->kind ? "message inside a message" : "continuation of nothing");
-	if (f->total > in->max_message - in->len)
-		return fail(in, GR_WS_TOO_BIG, "message too large");
-	if (in->kind == 0)
+	if (in->kind == 0) {
 		in->kind = f->opcode;
-	return GR_WS_EVENT_NONE;
+		in->compressed = f->rsv != 0;
+	}
+	return is_too_large(in, f) ? fail(in, GR_WS_TOO_BIG, "message too large") : GR_WS_EVENT_NONE;
 }
 
-/* Makes room for what this frame will bring, as far as it can be believed. */
-static int reserve(struct gr_ws_in *in, const struct gr_ws_piece *f)
+/* Makes room for so many bytes more. */
+static int reserve(struct gr_ws_in *in, size_t ahead)
 {
-	size_t ahead = f->first && f->total < AHEAD ? (size_t)f->total : f->len, cap = in->len + ahead;
+	size_t cap = in->len + ahead;
 	char *message;
 
 	if (cap <= in->cap)
@@ -91,21 +104,68 @@ static int reserve(struct gr_ws_in *in, const struct gr_ws_piece *f)
 	return 0;
 }
 
+static enum gr_ws_event fail_text(struct gr_ws_in *in)
+{
+	memset(&in->utf8, 0, sizeof(in->utf8));
+	return fail(in, GR_WS_INVALID_TEXT, "text that is not UTF-8");
+}
+
+/* Adds bytes to the message; `ahead`: how many, and perhaps some more, will come. Returns GR_WS_EVENT_NONE or
+ * GR_WS_EVENT_FAILURE. */
+static enum gr_ws_event append(struct gr_ws_in *in, const char *p, size_t n, size_t ahead)
+{
+	if (reserve(in, ahead) < 0)
+		return fail(in, GR_WS_INTERNAL_ERROR, "not enough memory");
+	if (n > 0)
+		memcpy(in->message + in->len, p, n);
+	in->len += n;
+	return in->kind == GR_WS_TEXT && !gr_utf8_add(&in->utf8, p, n) ? fail_text(in) : GR_WS_EVENT_NONE;
+}
+
+/* As append(), of bytes that were compressed. Takes what is allowed first, so that the verdict does not depend on how the
+ * bytes arrive. */
+static enum gr_ws_event append_limited(struct gr_ws_in *in, const char *p, size_t n)
+{
+	size_t room = in->max_message - in->len, k = n < room ? n : room;
+	enum gr_ws_event event = append(in, p, k, k);
+
+	return event == GR_WS_EVENT_NONE && n > room ? fail(in, GR_WS_TOO_BIG, "message too large") : event;
+}
+
+/* As append(), of compressed bytes; NULL: their end. Stops at the limit. */
+static enum gr_ws_event append_inflated(struct gr_ws_in *in, const char *p, size_t n)
+{
+	enum gr_ws_event event = GR_WS_EVENT_NONE;
+	ssize_t k = gr_ws_inflate_give(&in->inflate, p, n);
+	const char *out;
+
+	while (k >= 0 && event == GR_WS_EVENT_NONE && (k = gr_ws_inflate_next(&in->inflate, &out)) > 0)
+		event = append_limited(in, out, (size_t)k);
+	if (k == -ENOMEM)
+		return fail(in, GR_WS_INTERNAL_ERROR, "not enough memory");
+	return k < 0 ? fail(in, GR_WS_INVALID_TEXT, "malformed compressed data") : event;
+}
+
+static enum gr_ws_event complete_message(struct gr_ws_in *in)
+{
+	if (in->compressed) {
+		if (append_inflated(in, NULL, 0) == GR_WS_EVENT_FAILURE)
+			return GR_WS_EVENT_FAILURE;
+		if (!gr_ws_inflate_end(&in->inflate))
+			return fail(in, GR_WS_INVALID_TEXT, "compressed data ends too early");
+	}
+	return in->kind == GR_WS_TEXT && !gr_utf8_complete(&in->utf8) ? fail_text(in) : GR_WS_EVENT_MESSAGE;
+}
+
 static enum gr_ws_event add_data(struct gr_ws_in *in, const struct gr_ws_piece *f)
 {
-	bool complete = f->fin && f->last;
+	enum gr_ws_event event;
 
-	if (reserve(in, f) < 0)
-		return fail(in, GR_WS_INTERNAL_ERROR, "not enough memory");
-	if (f->len > 0)
-		memcpy(in->message + in->len, f->data, f->len);
-	in->len += f->len;
-	if (in->kind == GR_WS_TEXT &&
-	    (!gr_utf8_add(&in->utf8, f->data, f->len) || (complete && !gr_utf8_complete(&in->utf8)))) {
-		memset(&in->utf8, 0, sizeof(in->utf8));
-		return fail(in, GR_WS_INVALID_TEXT, "text that is not UTF-8");
-	}
-	return complete ? GR_WS_EVENT_MESSAGE : GR_WS_EVENT_NONE;
+	if (in->compressed)
+		event = append_inflated(in, f->data ? f->data : "", f->len);
+	else
+		event = append(in, f->data, f->len, f->first && f->total < AHEAD ? (size_t)f->total : f->len);
+	return event == GR_WS_EVENT_NONE && f->fin && f->last ? complete_message(in) : event;
 }
 
 static bool is_text(const char *p, size_t len)

@@ -3,6 +3,7 @@
 #ifndef GR_BIND_WS_MESSAGE_H
 #define GR_BIND_WS_MESSAGE_H
 
+#include "bind/ws_deflate.h"
 #include "bind/ws_frame.h"
 #include "http/utf8.h"
 
@@ -27,11 +28,13 @@ enum gr_ws_event {
 
 /* One direction that is read. */
 struct gr_ws_in {
-	size_t max_message;
-	bool client; /* we are: the frames of a server are not masked */
+	size_t max_message; /* bytes, of a compressed message uncompressed */
+	bool client;        /* we are: the frames of a server are not masked */
 	struct gr_ws_parser parser;
-	struct gr_utf8 utf8; /* of the text under way */
+	struct gr_ws_inflate inflate; /* its bits: whether messages may be compressed */
+	struct gr_utf8 utf8;          /* of the text under way */
 	uint8_t kind;        /* GR_WS_TEXT or GR_WS_BINARY: of the message under way; 0 = none */
+	bool compressed;     /* it is */
 	char *message;       /* heap, NULL while empty; gr_ws_in_drop frees it */
 	size_t len, cap;
 	uint8_t control_len;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* libFuzzer target for WebSocket's frames and messages; `make fuzz` runs it. What comes out must not depend on splits, and
- * what we write must be what we read. */
+/* libFuzzer target for WebSocket's frames and messages, compressed ones too; `make fuzz` runs it. What comes out must not
+ * depend on splits, and what we write must be what we read. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bind/libz.h"
 #include "bind/ws_message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -60,16 +61,24 @@ static bool is_over(enum gr_ws_event event)
 	return event == GR_WS_EVENT_CLOSE || event == GR_WS_EVENT_FAILURE;
 }
 
+/* How both sides were set up. The client is who reads. */
+struct setup {
+	bool client, takeover;
+	uint8_t bits; /* 0: no compression */
+};
+
 /* Feeds the bytes in steps; what is not used yet is given again at another address. */
-static void scan(struct result *r, bool client, const char *p, size_t len, size_t step)
+static void scan(struct result *r, const struct setup *how, const char *p, size_t len, size_t step)
 {
 	enum gr_ws_event event = GR_WS_EVENT_NONE;
 	struct gr_ws_in in;
 	size_t at = 0, have = 0, used;
 
 	r->len = 0;
-	gr_ws_in_init(&in, client);
+	gr_ws_in_init(&in, how->client);
 	in.max_message = MAX_MESSAGE;
+	in.inflate.bits = how->bits;
+	in.inflate.takeover = how->takeover;
 	while (!is_over(event)) {
 		char *copy = malloc(have > 0 ? have : 1);
 
@@ -91,51 +100,93 @@ static void scan(struct result *r, bool client, const char *p, size_t len, size_
 	gr_ws_in_free(&in);
 }
 
-static void check_splits(bool client, const char *p, size_t len, size_t step)
+static void check_splits(const struct setup *how, const char *p, size_t len, size_t step)
 {
 	static struct result whole, parts;
 
-	scan(&whole, client, p, len, len + 1);
-	scan(&parts, client, p, len, 1);
+	scan(&whole, how, p, len, len + 1);
+	scan(&parts, how, p, len, 1);
 	if (whole.len != parts.len || memcmp(whole.text, parts.text, whole.len) != 0)
 		abort();
-	scan(&parts, client, p, len, step);
+	scan(&parts, how, p, len, step);
 	if (whole.len != parts.len || memcmp(whole.text, parts.text, whole.len) != 0)
 		abort();
 }
 
 /* A binary frame of ours, masked or not, comes out as it went in. */
-static void check_frame(bool masked, const char *p, size_t len)
+static void check_frame(struct gr_ws_in *in, uint8_t rsv, const char *payload, size_t n, const char *p, size_t len)
 {
-	char *bytes = malloc(GR_WS_HEAD_MAX + len), head[GR_WS_HEAD_MAX], *body = calloc(1, len + 1);
-	ssize_t n = gr_ws_frame(GR_WS_BINARY, p, len, head, masked ? body : NULL);
+	char *bytes = malloc(GR_WS_HEAD_MAX + n), head[GR_WS_HEAD_MAX], *body = calloc(1, n + 1);
+	bool masked = !in->client;
+	ssize_t k = gr_ws_frame(GR_WS_BINARY, rsv, payload, n, head, masked ? body : NULL);
 	enum gr_ws_event event;
-	struct gr_ws_in in;
 
-	if (n < 0)
+	if (k < 0)
 		abort();
-	memcpy(bytes, head, (size_t)n);
-	memcpy(bytes + n, masked ? body : p, len);
-	gr_ws_in_init(&in, !masked);
-	if (gr_ws_in_take(&in, bytes, (size_t)n + len, &event) != (size_t)n + len || event != GR_WS_EVENT_MESSAGE ||
-	    in.kind != GR_WS_BINARY || in.len != len || (len > 0 && memcmp(in.message, p, len) != 0))
+	memcpy(bytes, head, (size_t)k);
+	memcpy(bytes + k, masked ? body : payload, n);
+	if (gr_ws_in_take(in, bytes, (size_t)k + n, &event) != (size_t)k + n || event != GR_WS_EVENT_MESSAGE ||
+	    in->kind != GR_WS_BINARY || in->len != len || (len > 0 && memcmp(in->message, p, len) != 0))
 		abort();
-	gr_ws_in_free(&in);
+	gr_ws_in_drop(in);
 	free(bytes);
 	free(body);
 }
 
+static void check_plain(const struct setup *how, const char *p, size_t len)
+{
+	struct gr_ws_in in;
+
+	gr_ws_in_init(&in, how->client);
+	check_frame(&in, 0, p, len, p, len);
+	gr_ws_in_free(&in);
+}
+
+/* Three messages: the second one may refer to the first, and the third to neither if the second were lost. */
+static void check_compressed(const struct setup *how, const char *p, size_t len)
+{
+	struct gr_ws_deflate d = {.bits = how->bits > 8 ? how->bits : 9, .level = 6, .takeover = how->takeover};
+	struct gr_ws_in in;
+	char *packed;
+	size_t n;
+
+	gr_ws_in_init(&in, how->client);
+	in.inflate.bits = d.bits;
+	in.inflate.takeover = how->takeover;
+	for (int i = 0; i < 3 && len > 0; i++) {
+		if (gr_ws_deflate(&d, p, len, &packed, &n) < 0 || (!how->takeover && d.z))
+			abort();
+		if (i == 1)
+			gr_ws_deflate_free(&d);
+		else
+			check_frame(&in, GR_WS_RSV1, packed, n, p, len);
+		free(packed);
+	}
+	gr_ws_in_free(&in);
+	gr_ws_deflate_free(&d);
+}
+
+static void need(const char *problem)
+{
+	if (problem == NULL)
+		return;
+	fprintf(stderr, "websocket_fuzz: %s\n", problem);
+	exit(1);
+}
+
+/* The first byte says how the sides are set up, the second one the steps. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const char *problem = gr_ws_load(), *p = (const char *)data + 1;
+	const char *p = (const char *)data + 2;
+	struct setup how;
 
-	if (problem) {
-		fprintf(stderr, "websocket_fuzz: %s\n", problem);
-		exit(1);
-	}
-	if (size < 1 || size > SIZE)
+	need(gr_ws_load());
+	need(gr_libz_load());
+	if (size < 2 || size > SIZE)
 		return 0;
-	check_splits(data[0] & 1, p, size - 1, data[0] / 2U + 1);
-	check_frame(data[0] & 1, p, size - 1);
+	how = (struct setup){data[0] & 1, data[0] & 2, (data[0] & 4) ? (uint8_t)(8 + (data[0] >> 3) % 8) : 0};
+	check_splits(&how, p, size - 2, data[1] + 1U);
+	check_plain(&how, p, size - 2);
+	check_compressed(&how, p, size - 2);
 	return 0;
 }

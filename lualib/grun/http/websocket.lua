@@ -5,6 +5,7 @@ local core = require("grun.core")
 local connect = require("grun.socket").connect
 local http_server = require("grun.http.server")
 local native = require("grun.core.websocket")
+local permessage = require("grun.http.permessage_deflate")
 
 local M = {}
 
@@ -25,6 +26,9 @@ local common = {
 ---@field write_timeout? number|false seconds of each send (30)
 ---@field close_timeout? number|false seconds of the closing handshake (5)
 ---@field protocols? string[] subprotocols, the preferred one first
+---@field deflate? boolean|grun.http.websocket.deflate compress messages if the peer can do that
+---(false). A connection then holds 300 KiB from its first messages on: 262 for what is sent, 39 for
+---what comes; 10 and 8 with windows of 9 bits; nothing between messages without context takeover
 
 ---@class grun.http.websocket.accept_options: grun.http.websocket.options
 ---@field origins? string[]|fun(origin: string, req: table): any which pages of a browser may
@@ -68,7 +72,8 @@ local function check_number(name, value, who, level)
   return value
 end
 
--- Takes the common options out of `opts`. Returns what grun.core.websocket wants.
+-- Takes the common options out of `opts`. Returns what grun.core.websocket wants, and what to
+-- compress with, if that is wanted.
 local function take_common(opts, who, level)
   local limits = {}
   for name, default in pairs(common) do
@@ -80,7 +85,12 @@ local function take_common(opts, who, level)
   if opts.protocols ~= nil then
     check_protocols(opts.protocols, who, level + 1)
   end
-  return limits
+  local deflate, problem = permessage.check(opts.deflate)
+  if problem then
+    fail(who, level, "option %s", problem)
+  end
+  opts.deflate = nil
+  return limits, deflate
 end
 
 local function copy(opts, who, level)
@@ -97,6 +107,12 @@ end
 -- The elements of a field that is a list of tokens.
 local function elements(value)
   return (value or ""):gmatch("[^,%s]+")
+end
+
+-- Opens a WebSocket whose handshake is done.
+local function open(conn, client, limits, protocol, deflate)
+  permessage.apply(limits, deflate, client)
+  return native.open(conn, client, limits, protocol, deflate)
 end
 
 -- ---- Servers ----
@@ -148,7 +164,7 @@ local function refuse(res, status, message)
 end
 
 local function check_accept(opts, level)
-  local limits = take_common(opts, "websocket", level + 1)
+  local limits, deflate = take_common(opts, "websocket", level + 1)
   for name, value in pairs(opts) do
     if name ~= "protocols" and name ~= "origins" then
       fail("websocket", level, "unknown option '%s'", tostring(name))
@@ -156,13 +172,13 @@ local function check_accept(opts, level)
       fail("websocket", level, "option 'origins': table or function expected, got %s", type(value))
     end
   end
-  return limits
+  return limits, deflate
 end
 
 --- What req:websocket(opts) does: see lualib/meta/websocket.lua.
 function M.accept(req, opts)
   opts = copy(opts, "websocket", 3)
-  local limits = check_accept(opts, 3)
+  local limits, deflate = check_accept(opts, 3)
   local res, accept, status = native.request(req)
   if not accept then
     return refuse(res, status, status == 426 and "this is a WebSocket of version 13" or
@@ -178,11 +194,15 @@ function M.accept(req, opts)
   if protocol then
     res:header("Sec-WebSocket-Protocol", protocol)
   end
+  local extension, agreed = permessage.accept(deflate, req:header("sec-websocket-extensions"))
+  if extension then
+    res:header("Sec-WebSocket-Extensions", extension)
+  end
   local conn, message, code = res:upgrade()
   if not conn then
     return nil, message, code
   end
-  local ws = native.open(conn, false, limits, protocol)
+  local ws = open(conn, false, limits, protocol, agreed)
   http_server.websockets[conn] = ws
   return ws
 end
@@ -213,7 +233,7 @@ local function split(url, level)
 end
 
 -- The fields of the request as a list name, value, name, value …
-local function request_fields(opts, level)
+local function request_fields(opts, deflate, level)
   local list = {}
   if type(opts.headers or {}) ~= "table" then
     fail("websocket", level, "option 'headers': table expected, got %s", type(opts.headers))
@@ -230,15 +250,17 @@ local function request_fields(opts, level)
     list[#list + 1] = "Sec-WebSocket-Protocol"
     list[#list + 1] = table.concat(opts.protocols, ", ")
   end
+  if deflate then
+    list[#list + 1] = "Sec-WebSocket-Extensions"
+    list[#list + 1] = permessage.offer(deflate)
+  end
   opts.headers, opts.origin, opts.protocols = nil, nil, nil
   return list
 end
 
--- What is wrong with what the server has chosen, or nil.
-local function flaw(protocols, protocol, extensions)
-  if extensions then
-    return "the server uses an extension that was not asked for"
-  elseif not protocol then
+-- What is wrong with the subprotocol that the server has chosen, or nil.
+local function flaw(protocols, protocol)
+  if not protocol then
     return nil
   end
   for _, name in ipairs(protocols or {}) do
@@ -249,16 +271,23 @@ local function flaw(protocols, protocol, extensions)
   return "the server uses a protocol that was not asked for"
 end
 
-local function shake_hands(conn, host, target, fields, seconds, protocols)
+-- Returns true, the subprotocol and what is agreed on compression; or nil, message, code, status.
+local function shake_hands(conn, host, target, fields, seconds, protocols, deflate)
   local ok, protocol, extensions, status = native.connect(conn, host, target, fields, seconds)
   if not ok then
     return nil, protocol, extensions, status
+  elseif extensions and not deflate then
+    return nil, "the server uses an extension that was not asked for", "protocol"
   end
-  local problem = flaw(protocols, protocol, extensions)
+  local agreed = permessage.confirm(deflate, extensions)
+  if agreed == false then
+    return nil, "the server uses extensions in a way that was not asked for", "protocol"
+  end
+  local problem = flaw(protocols, protocol)
   if problem then
     return nil, problem, "protocol"
   end
-  return true, protocol
+  return true, protocol, agreed
 end
 
 --- Connects to a WebSocket server, "ws://host:port/path" or "wss://…". Options that are not listed
@@ -271,8 +300,9 @@ end
 function M.websocket(url, opts)
   local address, host, target = split(url, 3)
   opts = copy(opts, "websocket", 3)
-  local limits, protocols = take_common(opts, "websocket", 3), opts.protocols
-  local fields = request_fields(opts, 3)
+  local limits, deflate = take_common(opts, "websocket", 3)
+  local protocols = opts.protocols
+  local fields = request_fields(opts, deflate, 3)
   local seconds = opts.timeout == nil and TIMEOUT or opts.timeout
   seconds = check_number("timeout", seconds, "websocket", 3)
   local started = core.now()
@@ -282,16 +312,16 @@ function M.websocket(url, opts)
     return nil, message, code
   end
   local left = math.max(0, seconds - (core.now() - started))
-  local done, ok, protocol, reason, status =
-    pcall(shake_hands, conn, host, target, fields, left, protocols)
+  local done, ok, protocol, agreed, status =
+    pcall(shake_hands, conn, host, target, fields, left, protocols, deflate)
   if done and ok then
-    return native.open(conn, true, limits, protocol)
+    return open(conn, true, limits, protocol, agreed)
   end
   conn:close()
   if not done then
     error(ok, 0)
   end
-  return nil, protocol, reason, status
+  return nil, protocol, agreed, status
 end
 
 return M
