@@ -13,6 +13,7 @@ local MODULE = [[
 local M = { words = {}, loaded_by = require("grun.core.worker").pid(), id = grun.worker.id() }
 for i = 1, 1000 do M.words[i] = "word " .. i end
 math.randomseed(1)
+grun.worker.on_start(function(id) M.started = id end)
 require("grun.fs").stat("/") -- starts helper threads
 grun.sleep(0.001)
 function M.serve()
@@ -210,12 +211,13 @@ describe("workers with --preload", function()
     local _, address = serve({ "-w", "1" }, directory())
     for expression, expected in pairs({
       ["grun.sleep(0.01)"] = "nil",
+      ["M.started"] = "1",
       ["grun.fs.stat('/').type"] = "directory",
       ["grun.offload(function() return 6 * 7 end)"] = "42",
       ["grun.resolve('localhost')[1] ~= nil"] = "true",
       ["grun.timeout(0.01, grun.sleep, 5)"] = "nil",
       ["io.popen('echo hello'):read('*l')"] = "hello",
-      ["grun.process.run({'echo', 'hi', stdout = 'pipe'}).stdout:sub(1, 2)"] = "hi",
+      ["grun.process.run({'echo', 'hi'}).stdout:sub(1, 2)"] = "hi",
       ["os.execute('sleep 0.01; exit 3') % 255"] = "3",
       ["require('grun.queue').queue(1):try_put(1)"] = "true",
       ["grun.spawn(function() grun.sleep(0.01) return 5 end):get()"] = "5",
@@ -304,7 +306,7 @@ describe("workers with --preload", function()
     local child, address = serve({ "-w", "2" }, directory())
     local pids, zygote = of_each(address, 2, PID), loader(address)
     kill("KILL", zygote)
-    child:expect_err("was killed by SIGKILL; starting another")
+    child:expect_err("was killed by SIGKILL; starting another in 0.1 s")
     assert.same(pids, of_each(address, 2, PID))
     eventually("another one", function()
       return #children_of(child.pid) == 3

@@ -7,6 +7,7 @@
 
 local agenda = require("grun.agenda")
 local children = require("grun.core.process")
+local core = require("grun.core")
 local native = require("grun.core.worker")
 local net = require("grun.socket")
 require("grun.process") -- what processes are
@@ -14,6 +15,7 @@ require("grun.process") -- what processes are
 local PATIENCE = 5 -- seconds for an answer, which takes milliseconds
 local END = 1 -- seconds for the end of one that is not needed any more
 
+local SHORT = 1 -- seconds: who has been ready for less is replaced only after a delay
 local DELAY_MIN, DELAY_MAX = 0.1, 5 -- seconds between attempts to replace one, doubling
 
 local M = {
@@ -33,7 +35,7 @@ local adopted = {} -- set of pids
 ---@field generation integer
 ---@field process grun.process
 ---@field channel grun.conn
----@field ready boolean it has loaded
+---@field ready number|false when it had loaded
 ---@field unwanted boolean
 local Zygote = {}
 Zygote.__index = Zygote
@@ -129,7 +131,7 @@ local function await_loading(self, on_ready)
   if self.channel:read("l") == "ready" then
     agenda.put(function()
       if all[self] and not self.unwanted then
-        self.ready = true
+        self.ready = core.now()
         on_ready(self)
       end
     end)
@@ -188,14 +190,24 @@ local function replace_later(generation, delay)
   end)
 end
 
--- In place of one that has ended. `delay`: until the next attempt.
+-- One that should be there has ended. `delay`: until the next attempt, if it has not lived long.
+local function on_lost(self, why, delay)
+  if self.ready and core.now() - self.ready >= SHORT then
+    agenda.log("%s %s; starting another", self:name(), why)
+    replace(self.generation, DELAY_MIN)
+  else
+    agenda.log("%s %s; starting another in %g s", self:name(), why, delay)
+    replace_later(self.generation, delay)
+  end
+end
+
+-- `delay`: before the next attempt, if this one fails.
 function replace(generation, delay)
   local zygote, message = start(generation, function(self)
     M.current = self
     M.on_return()
   end, function(self, why)
-    agenda.log("%s %s; starting another in %g s", self:name(), why, delay)
-    replace_later(generation, delay)
+    on_lost(self, why, delay)
   end)
   if not zygote then
     agenda.log("cannot start a process to fork workers from: %s", message)
@@ -212,9 +224,8 @@ function M.load(generation, on_loaded, on_failed)
     if coming == self then
       coming = nil
       on_failed(why)
-    elseif not stopped then
-      agenda.log("%s %s; starting another", self:name(), why)
-      replace(generation, DELAY_MIN)
+    else
+      on_lost(self, why, DELAY_MIN)
     end
   end)
   if not coming then
