@@ -3,8 +3,9 @@
 -- in order.
 --
 -- A worker is this program executed anew with the same command line, so it is always clean, and a
--- reload takes new code. With --preload it is forked from such a process (zygote.lua). What is known of each is in crew.lua. All that happens (signals, words and
--- ends of workers, times) is a function on the agenda, done one after the other.
+-- reload takes new code. With --preload it is forked from such a process (zygote.lua). What is
+-- known of each is in crew.lua. All that happens (signals, words and ends of workers, times) is a
+-- function on the agenda, done one after the other.
 
 local agenda = require("grun.agenda")
 local core = require("grun.core")
@@ -208,6 +209,7 @@ local function await_successor(p, conn)
   end
   local code, _, signal = p:wait()
   agenda.put(function()
+    zygotes.others[p.pid] = nil
     on_successor(p, false, code, signal)
   end)
 end
@@ -225,6 +227,7 @@ local function start_successor()
   if not p then
     on_successor(p, false, conn)
   else
+    zygotes.others[p.pid] = true
     spawn_daemon("successor", await_successor, p, conn)
   end
 end
@@ -599,20 +602,6 @@ local function load_first()
   end)
 end
 
-local function is_child(pid)
-  for worker in pairs(workers) do
-    if worker.process.pid == pid then
-      return true
-    end
-  end
-  return successor ~= nil and successor.pid == pid
-end
-
-local function prepare_zygotes()
-  zygotes.execute, zygotes.is_known = crew.execute, is_child
-  zygotes.on_return, zygotes.on_gone = fill_all, end_if_alone
-end
-
 local function bind(address)
   local kind = address:find("^udp:") or address:find("^unixgram:")
   local fd, message = inherit.open(kind and "datagram" or "stream", address, 1,
@@ -678,7 +667,7 @@ function M.run(about, what, given)
   for _ = 1, plan.workers do
     add_slot()
   end
-  prepare_zygotes()
+  zygotes.on_return, zygotes.on_gone = fill_all, end_if_alone
   if plan.preload then
     load_first()
   else

@@ -10,7 +10,7 @@ local core = require("grun.core")
 local native = require("grun.core.worker")
 
 local CHANNEL = 3 -- descriptor from the master
-local QUIET = 5 -- seconds for helper OS threads that still work
+local QUIET = 3 -- seconds for threads that still run
 local STEP = 0.005
 
 local M = {}
@@ -48,13 +48,21 @@ local function refuse_threads()
   end
 end
 
--- Returns what fork() does.
+-- Threads may also come of signals.
+local function try_to_fork()
+  if #core.list() > 1 then
+    return nil, "other threads run", "EBUSY"
+  end
+  return native.fork()
+end
+
+-- Returns the new process's id, and 0 there; or nil and a message.
 local function fork()
   local limit = core.now() + QUIET
-  local pid, message, code = native.fork()
+  local pid, message, code = try_to_fork()
   while code == "EBUSY" and core.now() < limit do
     core.sleep(STEP)
-    pid, message, code = native.fork()
+    pid, message, code = try_to_fork()
   end
   return pid, message
 end

@@ -24,8 +24,8 @@ local announced, alone = false, false
 -- ---- For scripts ----
 
 --- The number of this worker, 1 to count(); one that takes the place of another has its number. nil
---- in a process that is not one of several (no -w).
---- Nor, with --preload, in what is loaded before the workers are forked.
+--- in a process that is not one of several (no -w), and with --preload in what is loaded before the
+--- workers are forked.
 ---@return integer?
 function M.id()
   return me and me.id

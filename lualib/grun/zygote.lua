@@ -8,20 +8,19 @@
 local agenda = require("grun.agenda")
 local children = require("grun.core.process")
 local core = require("grun.core")
+local crew = require("grun.crew")
 local native = require("grun.core.worker")
 local net = require("grun.socket")
 require("grun.process") -- what processes are
 
 local PATIENCE = 5 -- seconds for an answer, which takes milliseconds
 local END = 1 -- seconds for the end of one that is not needed any more
-
 local SHORT = 1 -- seconds: who has been ready for less is replaced only after a delay
 local DELAY_MIN, DELAY_MAX = 0.1, 5 -- seconds between attempts to replace one, doubling
 
 local M = {
   current = nil, ---@type grun.master.zygote|nil
-  execute = nil, -- fn(text, connection): runs this program anew; returns a process, or nil, message
-  is_known = nil, -- fn(pid): whether it is a child that somebody else looks after
+  others = {}, -- set of pids of children that are neither workers nor ours
   on_return = nil, -- fn(): there is a `current` one again
   on_gone = nil, -- fn(): one has ended
 }
@@ -71,8 +70,23 @@ local function look_after(p)
   end)
 end
 
+local function is_known(pid)
+  for worker in pairs(crew.workers) do
+    if worker.process.pid == pid then
+      return true
+    end
+  end
+  for zygote in pairs(all) do
+    if zygote.process.pid == pid then
+      return true
+    end
+  end
+  return adopted[pid] or M.others[pid]
+end
+
 -- While this process adopted its workers' children, orphans of other origin may have come too. They
 -- are left alone, but somebody has to take note of their ends.
+-- `worker`: a new one, if any.
 local function look_after_strays(worker)
   local own = native.pid()
   local file = io.open(("/proc/%d/task/%d/children"):format(own, own))
@@ -82,11 +96,7 @@ local function look_after_strays(worker)
   end
   for number in text:gmatch("%d+") do
     local pid = tonumber(number)
-    local known = pid == worker or adopted[pid] or M.is_known(pid)
-    for zygote in pairs(all) do
-      known = known or zygote.process.pid == pid
-    end
-    local p = not known and children.adopt(pid)
+    local p = pid ~= worker and not is_known(pid) and children.adopt(pid)
     if p then
       look_after(p)
     end
@@ -109,9 +119,9 @@ end
 --- Makes a worker, which `about` describes and which gets the two descriptors. Returns its process,
 --- or nil and a message. Parks.
 function Zygote:fork(about, words, sockets)
-  native.adopt(true)
+  native.adopt_orphans(true)
   local pid, message = order(self.channel, about, words, sockets)
-  native.adopt(false)
+  native.adopt_orphans(false)
   if not (pid or message) then
     -- A late answer would be taken for that to another order.
     self.process:kill("KILL")
@@ -167,7 +177,7 @@ local function start(generation, on_ready, on_end)
   if not channel then
     return nil, "no descriptors are left"
   end
-  local p, message = M.execute("preload " .. generation, theirs)
+  local p, message = crew.execute("preload " .. generation, theirs)
   if not p then
     channel:close()
     return nil, message
@@ -233,12 +243,13 @@ function M.load(generation, on_loaded, on_failed)
   end
 end
 
---- Workers come from the loaded generation from now on.
+--- Workers come from the loaded generation from now on, and from no other.
 function M.commit()
-  local old = M.current
   M.current, coming = coming, nil
-  if old then
-    old:stop()
+  for zygote in pairs(all) do
+    if zygote ~= M.current and not zygote.unwanted then
+      zygote:stop()
+    end
   end
 end
 
@@ -254,11 +265,7 @@ end
 --- Ends all of them, for good.
 function M.stop()
   stopped, coming = true, nil
-  for zygote in pairs(all) do
-    if not zygote.unwanted then
-      zygote:stop()
-    end
-  end
+  M.commit()
 end
 
 --- Whether none runs.

@@ -176,7 +176,8 @@ static int l_worker_fork(lua_State *L)
 	return 1;
 }
 
-static int l_worker_adopt(lua_State *L)
+/* adopt_orphans(on) -> true | nil, message, code */
+static int l_worker_adopt_orphans(lua_State *L)
 {
 	return finish(L, gr_fork_adopt(lua_toboolean(L, 1)));
 }
@@ -287,7 +288,7 @@ static const luaL_Reg functions[] = {
 	{"pid", l_worker_pid},
 	{"alive", l_worker_alive},
 	{"fork", l_worker_fork},
-	{"adopt", l_worker_adopt},
+	{"adopt_orphans", l_worker_adopt_orphans},
 	{"random", l_worker_random},
 	{"user", l_worker_user},
 	{"group", l_worker_group},

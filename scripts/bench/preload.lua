@@ -68,7 +68,8 @@ end
 local function mean(pids, field)
   local sum, n = 0, 0
   for pid in pairs(pids) do
-    sum = sum + (tonumber(read(("/proc/%d/smaps_rollup"):format(pid)):match(field .. ":%s+(%d+)")) or 0)
+    local text = read(("/proc/%d/smaps_rollup"):format(pid))
+    sum = sum + (tonumber(text:match(field .. ":%s+(%d+)")) or 0)
     n = n + 1
   end
   return sum / n / 1024
