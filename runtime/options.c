@@ -47,6 +47,7 @@ static const char usage[] =
 	"  --bind-before-fork ADDR    listen there before the first worker starts (several times: several addresses)\n"
 	"  --reuse-port               each worker has its own listening sockets (SO_REUSEPORT)\n"
 	"  --reload                   replace the workers when a file that they have loaded changes\n"
+	"  --preload                  run -e and -l once and fork the workers from that: they share memory; HUP does it anew\n"
 	"  --pid FILE                 write the master's process id there\n"
 	"  --user NAME, --group NAME  whom workers run as (needs root)\n"
 	"  --umask OCTAL, --chdir DIR set before anything is run\n"
@@ -233,6 +234,7 @@ static const struct option options[] = {
 	{"umask", .takes = TEXT},
 	{"chdir", .takes = TEXT},
 	{"reload", .takes = NOTHING},
+	{"preload", .takes = NOTHING},
 };
 
 enum { N_OPTIONS = sizeof(options) / sizeof(*options) };

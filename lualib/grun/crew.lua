@@ -190,30 +190,48 @@ function M.command()
   return words
 end
 
--- Returns its process, or nil and a message.
-local function execute(about, words_end, sockets_end)
+--- Runs this program anew with `about` in GRUN_WORKER, the connection `conn` as its descriptor 3,
+--- the board as 4 and `more`, if given, as 5. Closes both connections. Returns its process, or nil
+--- and a message.
+function M.execute(about, conn, more)
   local how = M.command()
   how.program = "/proc/self/exe"
   how.env = process.process.environ()
   how.env.GRUN_WORKER = about
-  how.fds = { words_end:fd(), board, sockets_end:fd() }
+  how.fds = { conn:fd(), board, more and more:fd() }
   local p, message = process.spawn(how)
+  conn:close()
+  if more then
+    more:close()
+  end
+  return p, message
+end
+
+-- Returns its process, or nil and a message.
+local function fork(zygote, about, words_end, sockets_end)
+  local p, message = zygote:fork(about, words_end:fd(), sockets_end:fd())
   words_end:close()
   sockets_end:close()
   return p, message
 end
 
---- Starts worker number `id` of `count`. Returns it, or nil and why it cannot be.
+--- Starts worker number `id` of `count`, forked from `zygote` if given. Returns it, or nil and why
+--- it cannot be. Parks then.
 ---@return grun.master.worker|nil, string?
-function M.start(id, count, generation)
+function M.start(id, count, generation, zygote)
   local entry = free_entry()
   local words, words_end = net.pair()
   local sockets, sockets_end = net.pair()
   if not (words and sockets) then
     return nil, "no descriptors are left"
   end
-  local p, message = execute(("%d %d %d %d"):format(id, count, generation, entry), words_end,
-    sockets_end)
+  local about = ("%d %d %d %d"):format(id, count, generation, entry)
+  local p, message
+  if zygote then
+    p, message = fork(zygote, about, words_end, sockets_end)
+  else
+    p, message = M.execute(about, words_end, sockets_end)
+  end
   if not p then
     words:close()
     sockets:close()

@@ -188,8 +188,17 @@ local function spawn_script(chunk, env, arg)
   t.name = arg[0]
 end
 
+-- With --preload, workers are forked here.
+local function wait_for_fork()
+  local preload = package.loaded["grun.preload"]
+  if preload then
+    preload.wait()
+  end
+end
+
 local function run_scripts(config, scripts, first)
   local chunks = load_scripts(scripts)
+  wait_for_fork()
   for i = 2, #chunks do
     local arg = make_arg(config, scripts[i], first)
     spawn_script(chunks[i], setmetatable({ arg = arg }, { __index = _G }), arg)

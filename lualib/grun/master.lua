@@ -3,8 +3,9 @@
 -- in order.
 --
 -- A worker is this program executed anew with the same command line, so it is always clean, and a
--- reload takes new code. What is known of each is in crew.lua. All that happens (signals, words and
--- ends of workers, times) is a function on the agenda, done one after the other.
+-- reload takes new code. With --preload it is forked from such a process (zygote.lua). What is
+-- known of each is in crew.lua. All that happens (signals, words and ends of workers, times) is a
+-- function on the agenda, done one after the other.
 
 local agenda = require("grun.agenda")
 local core = require("grun.core")
@@ -15,6 +16,7 @@ local pidfile = require("grun.pidfile")
 local settings = require("grun.settings")
 local systemd = require("grun.systemd")
 local upgrade = require("grun.upgrade")
+local zygotes = require("grun.zygote")
 
 local SHORT = 1 -- seconds: who ends sooner after its start is started again only after a delay
 local DELAY_MIN, DELAY_MAX = 0.1, 5 -- seconds, doubling
@@ -44,8 +46,14 @@ end
 
 -- ---- Slots ----
 
-local function start(slot)
-  return crew.start(slot.id, #slots, generation)
+local function can_start()
+  return not plan.preload or zygotes.current ~= nil
+end
+
+-- Of the generation that serves, or of that of `zygote`.
+local function start(slot, zygote)
+  zygote = zygote or zygotes.current
+  return crew.start(slot.id, #slots, zygote and zygote.generation or generation, zygote)
 end
 
 local fill
@@ -73,6 +81,9 @@ function fill(slot)
       slot.worker, slot.next = slot.next, nil
     end
     return
+  end
+  if not can_start() then
+    return -- fill_all() comes
   end
   local message
   slot.worker, message = start(slot)
@@ -111,7 +122,7 @@ local function forget_pidfile()
 end
 
 local function end_if_alone()
-  if next(workers) == nil and stopping then
+  if next(workers) == nil and stopping and zygotes.none() then
     if handed_over then
       forget_pidfile()
     else
@@ -134,6 +145,7 @@ end
 
 local function stop_all(how, order, seconds)
   stopping = how
+  zygotes.stop()
   if successor and not handed_over then
     abandon_upgrade()
   end
@@ -172,6 +184,7 @@ local function on_successor(p, serves, code, signal)
     systemd.notify("MAINPID=" .. successor.pid)
     handed_over = true
     stopping = stopping or "graceful"
+    zygotes.stop()
     for worker in pairs(workers) do
       worker:retire()
     end
@@ -196,6 +209,7 @@ local function await_successor(p, conn)
   end
   local code, _, signal = p:wait()
   agenda.put(function()
+    zygotes.others[p.pid] = nil
     on_successor(p, false, code, signal)
   end)
 end
@@ -213,6 +227,7 @@ local function start_successor()
   if not p then
     on_successor(p, false, conn)
   else
+    zygotes.others[p.pid] = true
     spawn_daemon("successor", await_successor, p, conn)
   end
 end
@@ -243,6 +258,7 @@ local function end_reload()
 end
 
 local function commit()
+  zygotes.commit()
   for _, slot in ipairs(slots) do
     local old = slot.worker
     slot.worker, slot.next, slot.delay = slot.next, nil, nil
@@ -256,6 +272,7 @@ end
 
 local function abort_reload(worker, why)
   log("%s %s; the reload is given up, the workers so far go on", worker:name(), why)
+  zygotes.abandon()
   for _, slot in ipairs(slots) do
     local new = slot.next
     slot.next = nil
@@ -267,13 +284,25 @@ local function abort_reload(worker, why)
   end_reload()
 end
 
-local function start_next(slot)
+local function start_next(slot, zygote)
   local message
-  slot.next, message = start(slot)
+  slot.next, message = start(slot, zygote)
   if not slot.next then
     log("cannot start worker %d: %s", slot.id, message)
   end
   return slot.next
+end
+
+local function start_generation(zygote)
+  for _, slot in ipairs(slots) do
+    if slot.next then
+      slot.next:retire()
+    end
+    slot.timer = nil
+    if not start_next(slot, zygote) then
+      return abort_reload({ name = function() return "a worker" end }, "could not be started")
+    end
+  end
 end
 
 local function reload()
@@ -287,15 +316,12 @@ local function reload()
   systemd.notify("RELOADING=1", systemd.monotonic())
   generation = generation + 1
   reloading = true
-  for _, slot in ipairs(slots) do
-    if slot.next then
-      slot.next:retire()
-    end
-    slot.timer = nil
-    if not start_next(slot) then
-      return abort_reload({ name = function() return "a worker" end }, "could not be started")
-    end
+  if not plan.preload then
+    return start_generation()
   end
+  zygotes.load(generation, start_generation, function(why)
+    abort_reload({ name = function() return "the process to fork workers from" end }, why)
+  end)
 end
 
 -- ---- What workers say ----
@@ -336,9 +362,17 @@ function words.ready(worker, slot)
 end
 
 -- Its successor first.
-function words.retire(worker, slot)
-  if slot.worker == worker and not slot.next and not stopping then
+local function succeed(slot)
+  if slot.outworn and slot.worker == slot.outworn and not slot.next and not stopping then
     start_next(slot)
+  end
+  slot.outworn = nil
+end
+
+function words.retire(worker, slot)
+  slot.outworn = worker
+  if can_start() then
+    succeed(slot)
   end
 end
 
@@ -427,7 +461,7 @@ end
 
 --- The generation of the oldest worker that runs.
 function M.oldest()
-  local oldest = generation
+  local oldest = zygotes.current and zygotes.current.generation or generation
   for worker in pairs(workers) do
     oldest = math.min(oldest, worker.generation)
   end
@@ -550,6 +584,24 @@ end
 
 -- ---- Running ----
 
+local function fill_all()
+  for _, slot in ipairs(slots) do
+    fill(slot)
+    succeed(slot)
+  end
+end
+
+local function load_first()
+  zygotes.load(generation, function()
+    zygotes.commit()
+    fill_all()
+  end, function(why)
+    log("the process to fork workers from %s before it had loaded: stopping", why)
+    status = 1
+    stop("quick", "nothing could be loaded")
+  end)
+end
+
 local function bind(address)
   local kind = address:find("^udp:") or address:find("^unixgram:")
   local fd, message = inherit.open(kind and "datagram" or "stream", address, 1,
@@ -576,7 +628,8 @@ function M.check(what)
   local files = table.concat(what.files, " ")
   print(("%s: %d %s, grace %g s, worker timeout %g s"):format(files, what.workers,
     what.workers == 1 and "worker" or "workers", what.grace, what.timeout))
-  for _, name in ipairs({ "bind", "max_requests", "pid", "user", "group", "reload" }) do
+  for _, name in ipairs({ "bind", "max_requests", "pid", "user", "group", "reload",
+      "preload" }) do
     local value = what[name]
     if value and value ~= 0 and (type(value) ~= "table" or value[1]) then
       value = type(value) == "table" and table.concat(value, " ") or tostring(value)
@@ -614,8 +667,11 @@ function M.run(about, what, given)
   for _ = 1, plan.workers do
     add_slot()
   end
-  for _, slot in ipairs(slots) do
-    fill(slot)
+  zygotes.on_return, zygotes.on_gone = fill_all, end_if_alone
+  if plan.preload then
+    load_first()
+  else
+    fill_all()
   end
   agenda.work()
   core.set_status(status)

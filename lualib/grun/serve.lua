@@ -57,6 +57,8 @@ Worker processes, kept running by a master:
       --max-requests-jitter N   and up to so many more
       --reuse-port         each process has its own listening sockets (SO_REUSEPORT)
       --reload             replace the workers when a file that they have loaded changes
+      --preload            load the application once and fork the workers from that: they share memory and
+                           start fast; HUP loads it anew
       --pid FILE           write the master's process id there
       --user NAME, --group NAME   whom workers run as (needs root)
       --umask OCTAL, --chdir DIR  set before anything is loaded
@@ -408,6 +410,10 @@ function M.run(config, prelude)
   if config.check then
     print(("%s: %s, to be served on %s"):format(name, kind, table.concat(list, " ")))
     os.exit(0)
+  end
+  local preload = package.loaded["grun.preload"]
+  if preload then
+    preload.wait()
   end
   if opts.access_log then
     io.stdout:setvbuf("line")

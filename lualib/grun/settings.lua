@@ -66,12 +66,13 @@ M.options = {
   ["umask"] = "octal",
   ["chdir"] = "text",
   ["reload"] = "yes",
+  ["preload"] = "yes",
 }
 
 -- What only a master can do; without --workers there is one worker then.
 local NEED_MASTER = {
   "max-requests", "max-requests-jitter", "worker-timeout", "bind-before-fork", "pid", "user",
-  "group", "reload",
+  "group", "reload", "preload",
 }
 
 --- Options and values of those in the list `settings` that are of this table.
@@ -116,6 +117,7 @@ function M.plan(given)
     umask = given.umask,
     chdir = given.chdir,
     reload = given.reload,
+    preload = given.preload,
   }
 end
 
@@ -182,7 +184,9 @@ function M.act(config, given, fail, files)
   if plan then
     plan.files = files
   end
-  if plan and worker then
+  if plan and worker and worker:find("^preload ") then
+    require("grun.preload").start(worker, plan, M.identity(given, fail))
+  elseif plan and worker then
     require("grun.worker").start(worker, plan, M.identity(given, fail))
   elseif plan then
     local master = require("grun.master")

@@ -24,7 +24,8 @@ local announced, alone = false, false
 -- ---- For scripts ----
 
 --- The number of this worker, 1 to count(); one that takes the place of another has its number. nil
---- in a process that is not one of several (no -w).
+--- in a process that is not one of several (no -w), and with --preload in what is loaded before the
+--- workers are forked.
 ---@return integer?
 function M.id()
   return me and me.id
@@ -214,6 +215,9 @@ end
 -- Opens through the master. `adopt(fd)` makes the socket, `plainly(opts)` is how it is done without
 -- a master, which also raises what is to be raised.
 local function open(kind, address, opts, adopt, plainly)
+  if not me.id then
+    error("cannot listen on " .. address .. " before the workers are forked (--preload)", 3)
+  end
   local all = copy(opts)
   if is_own(address, all) then
     all.reuse_port = true
@@ -307,8 +311,11 @@ local orders = {
   end,
 }
 
+-- What is yet to be forked leaves the end to its master.
 local function on_signal(name)
-  stop("SIG" .. name, name == "INT" and 0 or nil)
+  if me.id then
+    stop("SIG" .. name, name == "INT" and 0 or nil)
+  end
 end
 
 -- ---- The master ----
@@ -359,17 +366,17 @@ local function count_requests(plan)
   end
 end
 
+-- From now on; one worker tells the master.
 local function watch_files(files)
-  local watch = require("grun.reload").watch(files, function(file)
+  return require("grun.reload").watch(files, function(file)
     me.say("changed " .. escape(file))
   end)
-  spawn_daemon("worker: changed files", watch)
 end
 
-local function connect()
+local function connect(words, sockets)
   local net = require("grun.socket")
-  local conn = assert(net.connect("fd:" .. WORDS))
-  me.lock, me.sockets = require("grun.lock").lock(), assert(net.connect("fd:" .. SOCKETS))
+  local conn = assert(net.connect("fd:" .. words))
+  me.lock, me.sockets = require("grun.lock").lock(), assert(net.connect("fd:" .. sockets))
   me.asking, me.places = 0, {}
   function me.say(line)
     conn:write(line, "\n")
@@ -377,15 +384,11 @@ local function connect()
   spawn_daemon("worker: master", obey, conn)
 end
 
---- Becomes the worker that the text of GRUN_WORKER describes, by the master's plan. `who`: as from
---- settings.identity().
-function M.start(text, plan, who)
-  local id, count, generation, entry = text:match("^(%d+) (%d+) (%d+) (%d+)$")
-  me = {
-    id = tonumber(id), count = tonumber(count), generation = tonumber(generation), plan = plan,
-  }
+--- What a worker does before anything is loaded, or the process that is forked into workers.
+--- `plan` is the master's; `who`: as from settings.identity(); only the latter has a generation.
+function M.prepare(plan, who, generation)
+  me = { plan = plan, generation = generation }
   native.setenv("GRUN_WORKER", nil)
-  assert(native.join(BOARD, tonumber(entry)))
   native.patient()
   if who then
     local ok, message = native.become(who.uid, who.gid, who.name)
@@ -393,13 +396,25 @@ function M.start(text, plan, who)
       error("cannot become user " .. tostring(who.name or who.uid) .. ": " .. message, 0)
     end
   end
-  connect()
   listen_through_master()
-  local facts = require("grun.control").facts
-  facts.role, facts.worker, facts.generation = "worker", me.id, me.generation
   require("grun").grace = plan.grace
   require("grun.service").linger = LINGER
   require("grun.stop").of_worker = on_signal
+  if plan.reload and generation then
+    me.watch = watch_files(plan.files)
+  end
+end
+
+--- Becomes the worker that `text` describes: its number, how many there are, generation, entry of
+--- the board. `words` and `sockets` are the descriptors of its connections to the master.
+function M.join(text, words, sockets)
+  local id, count, generation, entry = text:match("^(%d+) (%d+) (%d+) (%d+)$")
+  local plan = me.plan
+  me.id, me.count, me.generation = tonumber(id), tonumber(count), tonumber(generation)
+  assert(native.join(BOARD, tonumber(entry)))
+  connect(words, sockets)
+  local facts = require("grun.control").facts
+  facts.role, facts.worker, facts.generation = "worker", me.id, me.generation
   require("grun.signal").signal("USR1", M.reopen)
   if plan.max_requests > 0 then
     count_requests(plan)
@@ -408,7 +423,7 @@ function M.start(text, plan, who)
     spawn_daemon("worker: sign of life", beat, plan.timeout)
   end
   if plan.reload and me.id == 1 then
-    watch_files(plan.files)
+    spawn_daemon("worker: changed files", me.watch or watch_files(plan.files))
   end
   core.daemon(core.spawn_later(READY_AFTER, M.announce)[1])
   core.current():link(function(script)
@@ -416,6 +431,12 @@ function M.start(text, plan, who)
       M.announce()
     end
   end)
+end
+
+--- Becomes the worker that the text of GRUN_WORKER describes, see prepare() and join().
+function M.start(text, plan, who)
+  M.prepare(plan, who)
+  M.join(text, WORDS, SOCKETS)
 end
 
 return M

@@ -16,8 +16,11 @@ function control.listen(path) end
 --- Ends that. The path is removed, unless this is a forked child.
 function control.close() end
 
---- Has the hook "control" called with "start" in half a second.
-function control.later() end
+--- Has the hook "control" called with "start" in half a second; false: takes that back. Returns
+--- whether it was to be called.
+---@param on? boolean
+---@return boolean
+function control.later(on) end
 
 --- Takes over the client that the hook is called for; only there.
 ---@return grun.conn

@@ -12,6 +12,11 @@ local M = {}
 ---@return grun.process|nil, string?, string?
 function M.spawn(how, level) end
 
+--- Takes on a child that something else has started. nil, message, "ECHILD": it is none of ours.
+---@param pid integer
+---@return grun.process|nil, string?, string?
+function M.adopt(pid) end
+
 --- A table with this process's environment variables.
 ---@return table<string, string>
 function M.environ() end

@@ -73,6 +73,21 @@ function M.umask(mode) end
 ---@return integer
 function M.pid() end
 
+--- Makes a copy of this process, in which the current thread goes on; there must be no other one.
+--- Returns its id, and 0 in the copy. The copy's parent is the nearest process above that has called
+--- adopt_orphans(true). nil, message, "EBUSY" while helper OS threads work.
+---@return integer|nil, string?, string?
+function M.fork() end
+
+--- Whether this process becomes the parent of processes below it whose parents have ended.
+---@param on boolean
+---@return true|nil, string?, string?
+function M.adopt_orphans(on) end
+
+--- A whole number below 2^32 that nobody can guess.
+---@return integer
+function M.random() end
+
 --- Whether there is a process with that id.
 ---@param pid integer
 ---@return boolean

@@ -31,6 +31,7 @@ static struct {
 	struct gr_io io;
 	struct sockaddr_un addr;
 	pid_t owner; /* the process that made the path */
+	bool planned;
 } control = {.fd = -1, .client = -1};
 
 /* ---- In the hub ---- */
@@ -39,6 +40,7 @@ static void start(void)
 {
 	int rc = gr_cpu_start();
 
+	control.planned = false;
 	if (rc < 0)
 		gr_log(GR_LOG_INFO, "processor time of threads is not counted: %s", gr_strerror(rc));
 	gr_thread_call_hook("control", "start");
@@ -46,6 +48,7 @@ static void start(void)
 
 void gr_control_start_later(void)
 {
+	control.planned = true;
 	gr_hub_later(START_AFTER, start);
 }
 
@@ -159,12 +162,19 @@ static int l_control_close(lua_State *L)
 	return 0;
 }
 
-/* later(): calls the hook "control" with "start" in a while. */
+/* later([on]) -> whether that was planned: calls the hook "control" with "start" in a while; false: does not. */
 static int l_control_later(lua_State *L)
 {
-	(void)L;
-	gr_control_start_later();
-	return 0;
+	bool planned = control.planned;
+
+	if (lua_isnoneornil(L, 1) || lua_toboolean(L, 1)) {
+		gr_control_start_later();
+	} else if (planned) {
+		gr_hub_later(0, NULL);
+		control.planned = false;
+	}
+	lua_pushboolean(L, planned);
+	return 1;
 }
 
 static int l_control_fd(lua_State *L)

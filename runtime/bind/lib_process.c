@@ -188,6 +188,9 @@ int luaopen_grun_core_process(lua_State *L)
 	lua_pushvalue(L, -3);
 	lua_pushcclosure(L, gr_lua_spawn, 1);
 	lua_setfield(L, -2, "spawn");
+	lua_pushvalue(L, -3);
+	lua_pushcclosure(L, gr_lua_adopt, 1);
+	lua_setfield(L, -2, "adopt");
 	lua_pushcfunction(L, l_process_environ);
 	lua_setfield(L, -2, "environ");
 	lua_pushvalue(L, -2);

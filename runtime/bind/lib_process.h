@@ -15,4 +15,7 @@ struct gr_lua_process {
 /* spawn(how [, level]) -> process, or nil, message, code. Level as for error(). Upvalue: the metatable of processes. */
 int gr_lua_spawn(lua_State *L);
 
+/* adopt(pid) -> process, or nil, message, code: a child that something else has started. The same upvalue. */
+int gr_lua_adopt(lua_State *L);
+
 #endif

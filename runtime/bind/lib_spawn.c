@@ -420,3 +420,22 @@ int gr_lua_spawn(lua_State *L)
 	lua_pop(L, 1);
 	return 1;
 }
+
+int gr_lua_adopt(lua_State *L)
+{
+	pid_t pid = (pid_t)luaL_checkinteger(L, 1);
+	struct gr_lua_process *h = lua_newuserdata(L, sizeof(*h));
+	int rc;
+
+	h->process = NULL;
+	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_setmetatable(L, -2);
+	lua_createtable(L, 0, 1);
+	lua_pushvalue(L, 1);
+	lua_setfield(L, -2, "pid");
+	lua_setfenv(L, -2);
+	rc = gr_process_adopt(pid, &h->process);
+	if (rc < 0)
+		return gr_lua_failf(L, rc, "process %d", (int)pid);
+	return 1;
+}

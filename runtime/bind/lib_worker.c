@@ -9,6 +9,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +18,7 @@
 #include "core/hub.h"
 #include "core/signal.h"
 #include "net/listener.h"
+#include "posix/fork.h"
 #include "posix/worker.h"
 
 static int finish(lua_State *L, int rc)
@@ -160,6 +163,36 @@ static int l_worker_alive(lua_State *L)
 	return 1;
 }
 
+/* ---- Forking ---- */
+
+/* fork() -> pid; 0 in the copy; or nil, message, code */
+static int l_worker_fork(lua_State *L)
+{
+	pid_t pid = gr_fork();
+
+	if (pid < 0)
+		return gr_lua_fail(L, pid);
+	lua_pushinteger(L, pid);
+	return 1;
+}
+
+/* adopt_orphans(on) -> true | nil, message, code */
+static int l_worker_adopt_orphans(lua_State *L)
+{
+	return finish(L, gr_fork_adopt(lua_toboolean(L, 1)));
+}
+
+/* random() -> a whole number below 2^32 that nobody can guess */
+static int l_worker_random(lua_State *L)
+{
+	uint32_t n;
+
+	if (getrandom(&n, sizeof(n), 0) != (ssize_t)sizeof(n))
+		return luaL_error(L, "no randomness: %s", strerror(errno));
+	lua_pushnumber(L, n);
+	return 1;
+}
+
 /* ---- Users and groups ---- */
 
 static bool is_number(const char *text, unsigned *out)
@@ -254,6 +287,9 @@ static const luaL_Reg functions[] = {
 	{"umask", l_worker_umask},
 	{"pid", l_worker_pid},
 	{"alive", l_worker_alive},
+	{"fork", l_worker_fork},
+	{"adopt_orphans", l_worker_adopt_orphans},
+	{"random", l_worker_random},
 	{"user", l_worker_user},
 	{"group", l_worker_group},
 	{"become", l_worker_become},

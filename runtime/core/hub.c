@@ -213,6 +213,8 @@ void gr_hub_later(double seconds, void (*fn)(void))
 		ev_ref(gr_hub.loop);
 		ev_timer_stop(gr_hub.loop, &hub.later);
 	}
+	if (fn == NULL)
+		return;
 	hub.at_later = fn;
 	ev_timer_init(&hub.later, run_later, seconds, 0);
 	ev_timer_start(gr_hub.loop, &hub.later);
@@ -225,6 +227,14 @@ void gr_hub_stop(void)
 	if (gr_on_green())
 		gr_abandon();
 	ev_break(gr_hub.loop, EVBREAK_ALL);
+}
+
+void gr_hub_forked(void)
+{
+	ev_loop_fork(gr_hub.loop);
+	gr_hub.started = gr_now();
+	gr_hub.turns = 0;
+	gr_hub.turn_seconds = gr_hub.turn_longest = 0;
 }
 
 void gr_hub_free(void)

@@ -66,8 +66,11 @@ void gr_hub_report(const char *what);
 /* Frees the loop and every stack; no thread may run afterwards. */
 void gr_hub_free(void);
 
-/* Calls fn in the hub in so many seconds, unless threads end before; a second call takes the place of the first. It keeps
- * nothing alive and is no source. */
+/* In the child of a fork that is to go on: the loop gets descriptors of its own before it is polled again. */
+void gr_hub_forked(void);
+
+/* Calls fn in the hub in so many seconds, unless threads end before; a second call takes the place of the first, and NULL
+ * only takes it back. It keeps nothing alive and is no source. */
 void gr_hub_later(double seconds, void (*fn)(void));
 
 /* Monotonic seconds, read now (not the loop's cached time). */

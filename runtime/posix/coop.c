@@ -37,7 +37,7 @@ const char *const gr_coop_names[GR_CALLS] = {
 
 void gr_coop_forked(void)
 {
-	if (!gr_coop_on)
+	if (!gr_coop_on || gr_coop.survives_fork)
 		return;
 	gr_coop_on = false;
 	gr_coop.enabled = false;

@@ -60,6 +60,8 @@ struct gr_coop {
 	const char *(*refuse)(void);
 	/* The binding's: writes where in Lua the current thread is; false if that cannot be told here. */
 	bool (*site)(char *text, size_t size);
+	/* Set around a fork whose child goes on running threads, see fork.c; any other one ends cooperation there. */
+	bool survives_fork;
 	/* The binding's: the process was forked, this is the child. */
 	void (*on_fork)(void);
 };

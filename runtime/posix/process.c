@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -93,6 +94,13 @@ bool gr_process_ended(struct gr_process *p, int *status)
 
 /* ---- Starting ---- */
 
+static void attend(struct gr_process *p, int pidfd)
+{
+	p->owners = 2; /* the caller, and the child until it is reaped */
+	ev_io_init(&p->ev, on_end, pidfd, EV_READ);
+	ev_io_start(gr_hub.loop, &p->ev);
+}
+
 int gr_process_spawn(const struct gr_spawn *how, struct gr_process **out)
 {
 	struct gr_process *p = calloc(1, sizeof(*p));
@@ -107,10 +115,36 @@ int gr_process_spawn(const struct gr_spawn *how, struct gr_process **out)
 		free(p);
 		return rc;
 	}
-	p->owners = 2; /* the caller, and the child until it is reaped */
 	p->leads = how->new_group || how->new_session;
-	ev_io_init(&p->ev, on_end, fd, EV_READ);
-	ev_io_start(gr_hub.loop, &p->ev);
+	attend(p, fd);
+	*out = p;
+	return 0;
+}
+
+static bool is_child(int pidfd)
+{
+	siginfo_t info;
+
+	return waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+int gr_process_adopt(pid_t pid, struct gr_process **out)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0), rc = 0;
+	struct gr_process *p = NULL;
+
+	if (fd < 0)
+		return -errno;
+	if (!is_child(fd))
+		rc = -ECHILD;
+	else if ((p = calloc(1, sizeof(*p))) == NULL)
+		rc = -ENOMEM;
+	if (rc < 0) {
+		close(fd);
+		return rc;
+	}
+	p->pid = pid;
+	attend(p, fd);
 	*out = p;
 	return 0;
 }

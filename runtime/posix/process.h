@@ -44,6 +44,10 @@ struct gr_process;
  * directory is not there. Does not park; the hub's thread stands still until the program is loaded. */
 int gr_process_spawn(const struct gr_spawn *how, struct gr_process **out);
 
+/* Takes on a child that was not started by us, see fork.h. Returns 0 and what gr_process_free gives back, or a negative
+ * errno: -ECHILD when it is no child of ours. */
+int gr_process_adopt(pid_t pid, struct gr_process **out);
+
 /* What runs `command` in /bin/sh with our three standard files, as system(3) and popen(3) do: set argv to this. */
 #define GR_SHELL(command) ((const char *const[]){"/bin/sh", "-c", (command), NULL})
 

@@ -60,6 +60,66 @@ static void *serve(void *argument)
 	return NULL;
 }
 
+/* ---- Forks ---- */
+
+static struct gr_workers *pools;
+
+static void before_fork(void)
+{
+	for (struct gr_workers *p = pools; p; p = p->next)
+		pthread_mutex_lock(&p->lock);
+}
+
+static void after_fork(void)
+{
+	for (struct gr_workers *p = pools; p; p = p->next)
+		pthread_mutex_unlock(&p->lock);
+}
+
+/* The threads are the parent's. */
+static void in_child(void)
+{
+	for (struct gr_workers *p = pools; p; p = p->next) {
+		p->threads = p->idle = 0;
+		pthread_cond_init(&p->more, NULL);
+		pthread_mutex_init(&p->lock, NULL);
+	}
+}
+
+static void note_pool(struct gr_workers *p)
+{
+	struct gr_workers *other = pools;
+
+	if (pools == NULL)
+		pthread_atfork(before_fork, after_fork, in_child);
+	while (other && other != p)
+		other = other->next;
+	if (other)
+		return;
+	p->next = pools;
+	pools = p;
+}
+
+static bool is_quiet(struct gr_workers *p)
+{
+	bool quiet;
+
+	pthread_mutex_lock(&p->lock);
+	quiet = p->idle == p->threads && p->first == NULL;
+	pthread_mutex_unlock(&p->lock);
+	return quiet;
+}
+
+bool gr_work_is_quiet(void)
+{
+	for (struct gr_workers *p = pools; p; p = p->next)
+		if (!is_quiet(p))
+			return false;
+	return true;
+}
+
+/* ---- On the hub's thread ---- */
+
 /* Signals belong to the hub's thread. */
 static int start_thread(struct gr_workers *p)
 {
@@ -80,8 +140,6 @@ static int start_thread(struct gr_workers *p)
 		p->threads++;
 	return -rc;
 }
-
-/* ---- On the hub's thread ---- */
 
 static void on_end(struct gr_post *post)
 {
@@ -155,6 +213,7 @@ int gr_work_do(struct gr_workers *p, struct gr_work *w, double until, const char
 	int rc;
 
 	gr_async_start();
+	note_pool(p);
 	rc = submit(p, w);
 	if (rc < 0) {
 		w->drop(w);

@@ -17,6 +17,7 @@ struct gr_workers {
 	pthread_cond_t more;
 	struct gr_work *first, **last; /* not begun yet */
 	int threads, idle, queued;
+	struct gr_workers *next; /* of all that have had a thread */
 };
 
 #define GR_WORKERS_INIT(n, on_leave)                                                                                 \
@@ -41,5 +42,8 @@ struct gr_work {
  * or -EAGAIN (no thread can be started), and the record is gone: taken out of the queue, or, when it had begun, left to
  * finish and dropped then. Parks. */
 int gr_work_do(struct gr_workers *workers, struct gr_work *w, double until, const char *what);
+
+/* True if no OS thread of any pool has work. A child that was forked then can go on using the pools. */
+bool gr_work_is_quiet(void);
 
 #endif
