@@ -92,6 +92,7 @@ static int l_prepare(lua_State *L)
 	set_flag(L, "separated", o->separated);
 	set_flag(L, "environment", o->environment);
 	set_flag(L, "check", o->check);
+	set_flag(L, "log_file", o->log_file != NULL);
 	set_flag(L, "quiet", o->quiet);
 	set_flag(L, "has_action", o->has_action);
 	set_flag(L, "terminal", isatty(STDIN_FILENO));

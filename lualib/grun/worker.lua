@@ -19,7 +19,7 @@ local M = {}
 
 local me -- { id =, count =, generation =, … } in a worker
 local starters, reopeners = {}, {}
-local announced, alone = false, false
+local announced, alone, heeds_reopen = false, false, false
 
 -- ---- For scripts ----
 
@@ -102,6 +102,15 @@ end
 function M.on_reopen(fn)
   check(fn, "on_reopen")
   reopeners[#reopeners + 1] = fn
+  M.heed_reopen()
+end
+
+--- From now on SIGUSR1 has log files opened anew; before, it ends a process that is no worker.
+function M.heed_reopen()
+  if not heeds_reopen then
+    heeds_reopen = true
+    require("grun.signal").signal("USR1", M.reopen)
+  end
 end
 
 -- ---- Sides of starting that need no master ----
@@ -125,10 +134,7 @@ function M.reopen()
   for _, fn in ipairs(reopeners) do
     core.spawn(fn)
   end
-  local log = package.loaded["grun.log"]
-  if log and log.reopen then
-    core.spawn(log.reopen)
-  end
+  core.spawn(require("grun.log").reopen)
 end
 
 --- Tells a service manager what this process, which has no master, does.
@@ -400,7 +406,7 @@ function M.start(text, plan, who)
   require("grun").grace = plan.grace
   require("grun.service").linger = LINGER
   require("grun.stop").of_worker = on_signal
-  require("grun.signal").signal("USR1", M.reopen)
+  M.heed_reopen()
   if plan.max_requests > 0 then
     count_requests(plan)
   end
