@@ -336,7 +336,7 @@ local function obey(conn)
   me.sockets:close()
   conn:close()
   if not require("grun.stop").begun() then
-    io.stderr:write("grun: worker " .. me.id .. ": the master is gone\n")
+    require("grun.core.log").report("worker " .. me.id .. ": the master is gone")
     native.accept(false)
     require("grun.stop").start("the master is gone", 1)
   end

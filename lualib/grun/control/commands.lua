@@ -85,7 +85,6 @@ local function rows(memory, reused)
     for t, depth in each do
       local row = inspect.row(t, memory, reused)
       if row then
-        row.memory = facts.memory(t[1])
         return row, depth, t
       end
     end
@@ -245,11 +244,11 @@ local orders = {
   id = function(a, b) return a.id < b.id end,
 }
 
--- Puts a row into a sorted list of at most `limit`.
+-- Puts a row into a sorted list of at most `limit`. Returns whether it is among those.
 local function insert(list, row, before, limit)
   local n = #list
   if n >= limit and not before(row, list[n]) then
-    return
+    return false
   end
   local i = n
   while i > 0 and before(row, list[i]) do
@@ -258,6 +257,7 @@ local function insert(list, row, before, limit)
   end
   list[i + 1] = row
   list[limit + 1] = nil
+  return true
 end
 
 function M.top(args)
@@ -265,10 +265,19 @@ function M.top(args)
   if not before or type(limit) ~= "number" or limit < 1 or limit > 1000 then
     return nil, "bad order or limit"
   end
-  local list, counts = json.list({}), {}
-  for row in rows(waiting.memory()) do
-    counts[row.state] = (counts[row.state] or 0) + 1
-    insert(list, row, before, limit)
+  local list, counts, threads, row = json.list({}), {}, {}, nil
+  for t in inspect.each(core.current()) do
+    row = inspect.facts(t, row)
+    if row then
+      counts[row.state] = (counts[row.state] or 0) + 1
+      if insert(list, row, before, limit) then
+        threads[row.id], row = t, nil
+      end
+    end
+  end
+  local memory = waiting.memory()
+  for _, shown in ipairs(list) do
+    inspect.look(threads[shown.id], shown, memory)
   end
   return { process = process(), states = counts, threads = list }
 end

@@ -128,6 +128,9 @@ local function configure(app, opts, https)
     check_range(name, value)
     config[name] = value
   end
+  if type(opts.server_header) == "string" and opts.server_header:find("[%c\127]") then
+    error("server: option 'server_header' has control characters", 4)
+  end
   config.server_header = opts.server_header or nil
   local proxies = opts.trust_proxy
   config.trust_proxy = proxies == true and 1 or proxies or 0
