@@ -266,7 +266,7 @@ static int use(struct gr_options *o, const struct option *option, const char *wo
 	bool wants = option->takes == TEXT || option->takes == NUMBER;
 
 	if (option->takes == NOTHING && attached)
-		return bad_option("unexpected value in", word);
+		return bad_option(word[1] == '-' ? "unexpected value in" : "unknown option", word);
 	s.value = attached || !wants ? attached : next;
 	if (wants && s.value == NULL)
 		return bad_option(option->name[1] ? "missing value after" : "missing argument after", word);
