@@ -93,6 +93,7 @@ static int l_prepare(lua_State *L)
 	set_flag(L, "separated", o->separated);
 	set_flag(L, "environment", o->environment);
 	set_flag(L, "check", o->check);
+	set_flag(L, "log_file", o->log_file != NULL);
 	set_flag(L, "quiet", o->quiet);
 	set_flag(L, "has_action", o->has_action);
 	set_flag(L, "terminal", isatty(STDIN_FILENO));
@@ -164,7 +165,9 @@ static int open_log(const struct gr_options *o)
 		rc = gr_log_to_syslog(NULL, facility, NULL);
 	else if (o->log_file)
 		rc = gr_log_to_file(o->log_file);
-	if (rc < 0)
+	if (rc == -EINVAL && o->log_syslog)
+		gr_log(GR_LOG_ERROR, "--log-syslog: there is no facility '%s'", facility);
+	else if (rc < 0)
 		gr_log(GR_LOG_ERROR, "cannot open the log %s: %s", o->log_syslog ? facility : o->log_file, gr_strerror(rc));
 	return rc;
 }

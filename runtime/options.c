@@ -15,7 +15,7 @@
 static const char usage[] =
 	"usage: grun [options] script.lua [more.lua ...] [--] [args...]\n"
 	"       grun [options] serve ... app.lua     an application over HTTP; see grun serve --help\n"
-	"       grun ps|top|trace|stop|reload|kill ...   look at a running process; see grun ps --help and so on\n"
+	"       grun ps|top|trace|kill|stop|reload|upgrade|scale|reopen ...   see grun ps --help and so on\n"
 	"Each script runs in a green thread of its own; without a script: standard input, or a prompt on a terminal.\n"
 	"  -e stat            run the string 'stat'\n"
 	"  -l name            require library 'name'\n"
@@ -268,7 +268,7 @@ static int use(struct gr_options *o, const struct option *option, const char *wo
 	bool wants = option->takes == TEXT || option->takes == NUMBER;
 
 	if (option->takes == NOTHING && attached)
-		return bad_option("unknown option", word);
+		return bad_option(word[1] == '-' ? "unexpected value in" : "unknown option", word);
 	s.value = attached || !wants ? attached : next;
 	if (wants && s.value == NULL)
 		return bad_option(option->name[1] ? "missing value after" : "missing argument after", word);

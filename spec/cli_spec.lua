@@ -356,6 +356,7 @@ describe("bad input", function()
     { "an unknown short option", { "-z" }, "unknown option '-z'" },
     { "an unknown long option", { "--zzz" }, "unknown option '--zzz'" },
     { "a long option that is only begun", { "--see", "1" }, "unknown option '--see'" },
+    { "a value of a long option without", { "--check=1" }, "unexpected value in '--check=1'" },
     { "letters behind a short option without value", { "-vx" }, "unknown option '-vx'" },
     { "-e without text", { "-e" }, "missing argument after '-e'" },
     { "-l without name", { "-l" }, "missing argument after '-l'" },

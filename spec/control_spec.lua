@@ -372,7 +372,8 @@ describe("grun ps", function()
       local out, err, status = helper.run_child(case[1])
       assert.same({ "", case[2], 2 }, { out, err, status })
     end
-    for _, name in ipairs({ "ps", "top", "trace", "stop", "reload", "kill" }) do
+    for _, name in ipairs({ "ps", "top", "trace", "stop", "reload", "upgrade", "scale", "reopen",
+      "kill" }) do
       local out, err, status = helper.run_child({ name, "--help" })
       assert.same({ "", 0 }, { err, status })
       assert.matches("^usage: grun " .. name .. " ", out)
@@ -428,6 +429,88 @@ describe("grun stop, reload and kill", function()
       print(t:status(), t.error)]])
     assert.equal('thread #2 "victim" is cancelled\n', (run(dir, "kill", p.pid, "#2")))
     assert.equal("cancelled\tcancelled: grun kill\n", p.stdout:read("*a"))
+  end)
+end)
+
+describe("a master", function()
+  local SERVER = 'grun.server("tcp://127.0.0.1:0", function() end)'
+
+  -- Waits until `n` workers of that generation are there. Returns the process id of one.
+  local function await(dir, n, generation)
+    local limit = grun.now() + 15
+    local found, pid
+    repeat
+      found = 0
+      for _, about in ipairs(json.decode((run(dir, "ps", "--json")))) do
+        if about.role == "worker" and about.generation == generation then
+          found, pid = found + 1, about.pid
+        end
+      end
+      assert(grun.now() < limit, found .. " workers")
+      grun.sleep(0.02)
+    until found == n
+    return pid
+  end
+
+  test("obeys scale, reload and stop, its workers' commands are theirs", function(dir, new)
+    local p = new(SERVER, { "-w", "1" })
+    local worker = await(dir, 1, 1)
+    assert.equal(("process %d is told\n"):format(p.pid), (run(dir, "scale", p.pid, "2")))
+    await(dir, 2, 1)
+    assert.equal(("process %d reloads\n"):format(p.pid), (run(dir, "reload", p.pid)))
+    await(dir, 2, 2)
+    local _, err, status = run(dir, "scale", p.pid, "257")
+    assert.same({ "grun scale: 1 to 256 workers expected\n", 1 }, { err, status })
+    _, err, status = run(dir, "reload", worker)
+    assert.same({ ("grun reload: there is no process %d\n"):format(worker), 1 }, { err, status })
+    assert.equal(("process %d stops\n"):format(p.pid), (run(dir, "stop", p.pid)))
+    assert.equal(0, p:wait(10))
+    local text = p.stderr:read("*a")
+    assert.matches("generation 2 serves.*grun stop: stopping", text)
+    assert.is_nil(text:find("the master is gone", 1, true))
+  end)
+
+  test("upgrades when it is told, the successor obeys too", function(dir, new)
+    local p = new(SERVER, { "-w", "1" })
+    await(dir, 1, 1)
+    assert.equal(("process %d starts its successor\n"):format(p.pid), (run(dir, "upgrade", p.pid)))
+    assert.equal(0, p:wait(10))
+    local successor, limit = nil, grun.now() + 15
+    repeat
+      for _, about in ipairs(json.decode((run(dir, "ps", "--json")))) do
+        successor = about.role == "master" and about.pid or successor
+      end
+    until successor or grun.now() > limit
+    assert.equal(("process %d stops\n"):format(successor), (run(dir, "stop", successor)))
+    while grun.fs.exists(("%s/grun/%d.sock"):format(dir, successor)) do
+      assert(grun.now() < limit)
+      grun.sleep(0.01)
+    end
+  end)
+
+  test("is what others say they are not", function(dir, new)
+    local p = new("grun.sleep(50)")
+    for _, words in ipairs({ { "scale", p.pid, "2" }, { "upgrade", p.pid } }) do
+      local _, err, status = run(dir, unpack(words))
+      assert.same({ ("grun %s: this process is no master of workers\n"):format(words[1]), 1 },
+        { err, status })
+    end
+  end)
+
+  test("replaces a worker that was told to stop before it has ended", function(dir, new)
+    local p = new([[
+      local s = grun.server("unix:]] .. dir .. [[/s", function(conn)
+        conn:write(tostring(grun.worker.generation()))
+        conn:recv(1)
+      end)]], { "-w", "1" })
+    local old = await(dir, 1, 1)
+    local conn = assert(grun.connect("unix:" .. dir .. "/s"))
+    assert.equal("1", conn:recv(1, 5))
+    assert.equal(("process %d stops\n"):format(old), (run(dir, "stop", old)))
+    await(dir, 2, 1) -- the old one still serves its connection
+    conn:close()
+    run(dir, "stop", p.pid)
+    assert.equal(0, p:wait(10))
   end)
 end)
 

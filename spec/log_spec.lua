@@ -108,6 +108,8 @@ describe("the log in a file", function()
     local _, err, status = helper.run_child({ "--log-file=/nowhere/x", "-e", "" })
     assert.equal(1, status)
     assert.truthy(err:find("cannot open the log /nowhere/x: No such file or directory", 1, true), err)
+    _, err, status = helper.run_child({ "--log-syslog=x", "-e", "" })
+    assert.same({ "grun: --log-syslog: there is no facility 'x'\n", 1 }, { err, status })
     local out = helper.run_script([[
       print(select(3, grun.log.open({ file = "/nowhere/x" })))
       print(select(3, grun.log.open({ syslog = "/nowhere/x" })))

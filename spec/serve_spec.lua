@@ -155,6 +155,47 @@ describe("grun serve", function()
     child:expect('"GET /x?y HTTP/1.1" 200 9 "-" "curl/')
   end)
 
+  -- With these options: requests are logged in the file of that name, also after it was renamed.
+  local function logs_to_a_file(...)
+    local name = helper.tmpname()
+    local child, a = serve({ "-b", "127.0.0.1:0", "--access-log=%(U)s", "--access-log-file", name, app, ... })
+    cleanup = function()
+      os.remove(name)
+      os.remove(name .. ".1")
+    end
+    local n = 0
+    local function ask()
+      n = n + 1
+      curl(a .. "/" .. n)
+    end
+    for _ = 1, 20 do
+      ask()
+    end
+    assert(os.rename(name, name .. ".1"))
+    child:signal("USR1")
+    local limit = grun.now() + 10
+    while not grun.fs.exists(name) or helper.contents(name) == "" do
+      assert(grun.now() < limit, "it is not opened anew")
+      ask()
+    end
+    child:signal("TERM")
+    assert.equal(0, child:wait())
+    local seen = {}
+    for number in (helper.contents(name .. ".1") .. helper.contents(name)):gmatch("/(%d+)\n") do
+      seen[tonumber(number)] = true
+    end
+    assert.equal(n, #seen)
+    assert.equal("", child:out())
+  end
+
+  it("logs to a file, which USR1 opens anew", function()
+    logs_to_a_file()
+  end)
+
+  it("logs to a file that workers share", function()
+    logs_to_a_file("-w", "2")
+  end)
+
   it("passes the servers' options on", function()
     local body = script("return function(req) return req:body() or nil end")
     local child, a = serve({ "-b", "127.0.0.1:0", "--max-body=1K", "--server-header", "it", "--trust-proxy", body })
@@ -325,6 +366,8 @@ describe("grun serve", function()
       at("--check takes no value", "--check=1", app)
       at("--mode: octal number expected, got '9'", "--mode", "9", app)
       at("--access-log: unknown atom %(zz)s", "--access-log=%(zz)s", app)
+      at("--access-log-file: /nowhere/x: No such file or directory", "--access-log-file=/nowhere/x", app)
+      at("--server-header has control characters", "--server-header", "a\nb", app)
       at("--keyfile without --certfile", "--keyfile", "x", app)
       at("--chdir /nowhere: No such file or directory", "--chdir=/nowhere", app)
     end)

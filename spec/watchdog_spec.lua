@@ -81,7 +81,7 @@ describe("a stall", function()
     os.remove(fifo)
     assert(os.execute("mkfifo " .. fifo) == 0)
     local err = run(([[
-      os.execute("(sleep 0.4; cat %s >/dev/null) &")
+      os.execute("(sleep 1.5; cat %s >/dev/null) &")
       local t = grun.spawn(function() io.open("%s", "w"):close() end)
       t.name = "opener"
       t:join()]]):format(fifo, fifo))
@@ -176,7 +176,7 @@ end)
 
 describe("the watchdog", function()
   it("has its limit from GRUN_BLOCK_WARN_MS; a bad value is told", function()
-    local err = run("spin(0.2) grun.sleep(0.05)", { GRUN_BLOCK_WARN_MS = "20" })
+    local err = run("spin(0.6) grun.sleep(0.05)", { GRUN_BLOCK_WARN_MS = "20" })
     assert.equal(1, reports(err), err)
     err = run("assert(grun.block_warn(30) == 100) assert(grun.block_warn() == 30)",
       { GRUN_BLOCK_WARN_MS = "soon" })

@@ -614,6 +614,11 @@ describe("workers", function()
     refused("--chdir /nowhere: No such file or directory", "--chdir", "/nowhere")
     refused("--user: there is no user 'nobody-at-all'", "--user", "nobody-at-all")
     refused("--group: there is no group 'nobody-at-all'", "--group", "nobody-at-all")
+    for _, words in ipairs({ { "-w", "2" }, { "-w2", "-" }, { "--pid", "x", "-e", "" } }) do
+      local _, err, status = helper.run_child(words)
+      assert.same({ "grun: worker processes need a script in a file; -w and its like are for those\n", 1 },
+        { err, status })
+    end
     local _, err = helper.run_child({ "-w", "1", "--bind-before-fork", "nonsense", script })
     assert.is_truthy(err:find("^grun: %-%-bind%-before%-fork nonsense: bad address"), err)
   end)

@@ -2,13 +2,13 @@
 -- What a master has to do, one thing after the other, and what it says about it.
 
 local core = require("grun.core")
+local report = require("grun.core.log").report
 
-local LINES = 1000 -- that wait to be written; what comes then is dropped
-local PATIENCE = 1 -- seconds at the end for lines that are not written yet
+local WARN = 2 -- level of the log: what is in order is to be seen, too
 
 local M = {}
 
-local events, lines, writer, quiet
+local events, quiet
 
 function M.spawn_daemon(name, fn, ...)
   local t = core.spawn(fn, ...)
@@ -19,21 +19,15 @@ end
 
 -- ---- What is said ----
 
-local function write_lines()
-  for line in lines:items() do
-    io.stderr:write(line)
-  end
-end
-
---- Says something on stderr. A pipe that nobody reads does not stop the master.
+--- Says something in the log, on stderr unless the command line says otherwise.
 function M.log(format, ...)
-  lines:try_put(("grun: " .. format .. "\n"):format(...))
+  report(format:format(...))
 end
 
---- The same, unless it is to be quiet.
-function M.info(...)
+--- The same of what is in order, unless the master is to be quiet.
+function M.info(format, ...)
   if not quiet then
-    M.log(...)
+    report(format:format(...), WARN)
   end
 end
 
@@ -64,9 +58,7 @@ function M.cancel(timer)
 end
 
 function M.start(be_quiet)
-  local queue = require("grun.queue").queue
-  events, lines, quiet = queue(), queue(LINES), be_quiet
-  writer = M.spawn_daemon("log", write_lines)
+  events, quiet = require("grun.queue").queue(), be_quiet
 end
 
 --- Does what there is to do until finish() is called. One thing that fails does not stop the rest.
@@ -77,8 +69,6 @@ function M.work()
       M.log("the master failed: %s", tostring(err))
     end
   end
-  lines:close()
-  writer:join(PATIENCE)
 end
 
 function M.finish()

@@ -344,25 +344,6 @@ end
 
 -- ---- Where it listens ----
 
--- The directory for sockets of this user's processes; nil and a message if it is not safe.
-local function runtime_dir()
-  local fs, dir = require("grun.fs"), os.getenv("XDG_RUNTIME_DIR")
-  local uid = ffi.C.geteuid()
-  if dir and dir:sub(1, 1) == "/" then
-    dir = dir .. "/grun"
-  else
-    dir = uid == 0 and "/run/grun" or "/tmp/grun-" .. uid
-  end
-  fs.mkdir(dir, { mode = "0700" })
-  local stat, message, code = fs.lstat(dir)
-  if not stat then
-    return nil, dir .. ": " .. message, code
-  elseif stat.type ~= "directory" or stat.uid ~= uid or stat.mode % 0x40 ~= 0 then
-    return nil, dir .. ": not a directory that only this user can enter", "EPERM"
-  end
-  return dir
-end
-
 -- Can only this machine reach it?
 local function is_private(address)
   local host = address:match("^unix:.") and "localhost" or address:match("^tcp://(.+):%d+$")
@@ -422,7 +403,7 @@ function M.backdoor(address, opts)
   check(address, opts)
   opts = opts or {}
   if not address then
-    local dir, message, code = runtime_dir()
+    local dir, message, code = require("grun.control").runtime_dir()
     if not dir then
       return nil, message, code
     end

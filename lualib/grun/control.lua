@@ -30,7 +30,7 @@ local commands = {}
 --- Makes fn(args) answer that command: it returns a table; nil and a message; or a function that
 --- returns pieces of text one after the other, then nil. It runs in a thread of its own, which does
 --- not keep the process alive, and may park. A second call replaces the first function; nil removes
---- it.
+--- it. What all processes answer (control/commands.lua) is replaced, too, while there is a function.
 ---@param name string
 ---@param fn? fun(args: table): table|function|nil, string?
 function M.command(name, fn)
@@ -67,7 +67,8 @@ local function send_pieces(conn, next_piece)
 end
 
 local function run(request)
-  local fn = type(request) == "table" and commands[request.command]
+  local name = type(request) == "table" and request.command
+  local fn = commands[name] or require("grun.control.commands")[name]
   local args = fn and request.args or {}
   if not fn or type(args) ~= "table" then
     return nil, fn and "arguments expected" or "unknown command"
@@ -115,7 +116,6 @@ end
 
 local function take_client()
   require("grun.socket") -- makes the class of connections
-  require("grun.control.commands")
   if clients >= MAX_CLIENTS then
     return
   end
@@ -146,6 +146,20 @@ local function owner(pid)
     file:close()
   end
   return tonumber(text:match("\nUid:%s+%d+%s+(%d+)")) or native.uid()
+end
+
+--- The directory for sockets of this process, made if need be: the first that only its user can
+--- use. nil, message, code if there is none.
+---@return string|nil, string?, string?
+function M.runtime_dir()
+  local ok, message, code
+  for _, dir in ipairs(directories(native.uid())) do
+    ok, message, code = native.directory(dir, true)
+    if ok then
+      return dir
+    end
+  end
+  return nil, message, code
 end
 
 local function listen()

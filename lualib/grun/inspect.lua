@@ -53,7 +53,8 @@ end
 ---@field cpu number seconds
 ---@field switches integer
 ---@field stack? integer bytes of C stack in use
----@field memory? integer bytes of C stack that are in memory
+---@field memory? integer bytes of C stack that are in memory; before anything was looked at that a
+---hibernating thread is woken for
 ---@field daemon boolean does not keep the process alive
 ---@field cancelled boolean
 
@@ -64,18 +65,33 @@ local function fill_place(row, green, memory, at, spawned_at, ...)
   return row
 end
 
---- What is known of a thread; nil if it has ended. `memory`: of waiting.memory(). `row`: a table to
---- use again.
+--- What is known of a thread without a look at its stack, for which hibernating ones are woken; nil
+--- if it has ended. `row`: a table to use again.
 ---@return grun.inspect.row?
-function M.row(t, memory, row)
+function M.facts(t, row)
   local green = t[1]
   if not green then
     return nil
   end
   row = row or {}
+  row.memory = native.memory(green)
   row.id, row.parent, row.state, row.what, row.left, row.name, row.age, row.cpu, row.switches,
     row.stack, row.daemon, row.cancelled = native.facts(green)
-  return fill_place(row, green, memory, native.place(green))
+  return row
+end
+
+--- Adds to a row what a look at the stack tells: where the thread stands, and what exactly it waits
+--- for. `memory`: of waiting.memory().
+---@return grun.inspect.row
+function M.look(t, row, memory)
+  return t[1] and fill_place(row, t[1], memory, native.place(t[1])) or row
+end
+
+--- Both.
+---@return grun.inspect.row?
+function M.row(t, memory, row)
+  row = M.facts(t, row)
+  return row and M.look(t, row, memory)
 end
 
 local function lua_traceback(t)

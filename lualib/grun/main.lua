@@ -228,18 +228,36 @@ local commands = {
   trace = "grun.tool.trace",
   stop = "grun.tool.act",
   reload = "grun.tool.act",
+  upgrade = "grun.tool.act",
+  scale = "grun.tool.act",
+  reopen = "grun.tool.act",
   kill = "grun.tool.act",
   doc = "grun.doc",
 }
+
+local function has_process_options(config)
+  for _, setting in ipairs(config.settings) do
+    if not actions[setting[1]] then
+      return true
+    end
+  end
+  return false
+end
 
 -- Does what the options say about processes. Returns true when this one was a master, and all of
 -- its workers have ended.
 local function run_master(config, scripts)
   local asked = os.getenv("GRUN_WORKER") or os.getenv("NOTIFY_SOCKET")
-  for _, setting in ipairs(config.settings) do
-    asked = asked or not actions[setting[1]]
-  end
+    or has_process_options(config)
   return asked and #scripts > 0 and require("grun.settings").act(config, {}, fail_format, scripts)
+end
+
+-- Workers are executed anew with the same words, and could not read the same input again.
+local function refuse_master(config)
+  local settings = has_process_options(config) and require("grun.settings")
+  if settings and settings.plan(settings.read(config.settings, fail_format)) then
+    fail("worker processes need a script in a file; -w and its like are for those")
+  end
 end
 
 local function is_command(config)
@@ -250,6 +268,9 @@ return function(config)
   rawset(core.current(), "_script", true)
   local scripts, first = split_operands(config)
   local command = is_command(config)
+  if #scripts == 0 or scripts[1] == "-" then
+    refuse_master(config)
+  end
   if not command and not config.check and run_master(config, scripts) then
     return
   end
@@ -261,6 +282,9 @@ return function(config)
     _G.arg = make_arg(config, config.words[0], config.first)
   end
   local function prelude()
+    if config.log_file then
+      require("grun.worker").heed_reopen()
+    end
     if config.environment then
       run_init_variable()
     end

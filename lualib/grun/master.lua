@@ -487,7 +487,7 @@ local function remove_slot()
 end
 
 local function scale(n)
-  n = math.max(1, math.min(n, 256))
+  n = math.max(1, math.min(n, settings.MAX_WORKERS))
   if stopping then
     return
   elseif reloading then
@@ -517,7 +517,7 @@ M.commands = {
   end,
   stop = function(how)
     agenda.put(function()
-      stop(how or "graceful", "told to")
+      stop(how or "graceful", "grun stop")
     end)
   end,
   scale = function(n)
@@ -552,12 +552,20 @@ M.commands = {
 local function offer_commands()
   local control = require("grun.control")
   control.facts.role = "master"
-  for _, name in ipairs({ "reload", "reopen", "upgrade", "stop", "scale" }) do
-    control.command(name, function(args)
-      M.commands[name](args[1])
+  for _, name in ipairs({ "reload", "reopen", "upgrade", "stop" }) do
+    control.command(name, function()
+      M.commands[name]()
       return { pid = native.pid() }
     end)
   end
+  control.command("scale", function(args)
+    local n = args.workers
+    if type(n) ~= "number" or not (n >= 1 and n <= settings.MAX_WORKERS) or n % 1 ~= 0 then
+      return nil, ("1 to %d workers expected"):format(settings.MAX_WORKERS)
+    end
+    M.commands.scale(n)
+    return { pid = native.pid(), workers = n }
+  end)
   control.command("workers", function()
     return { workers = M.commands.workers() }
   end)

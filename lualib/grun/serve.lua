@@ -41,6 +41,7 @@ Limits:                    seconds; bytes, also as 64K, 10M, 1G
 Other:
       --access-log[=FORMAT]   a line for each request on stdout: combined (default), common, or a format
                            with atoms such as '%(h)s "%(r)s" %(s)s %(L)s'
+      --access-log-file FILE  append them to a file, which SIGUSR1 opens anew
       --gzip               compress responses for clients that accept it
       --trust-proxy[=N]    believe X-Forwarded-* of N proxies (1)
       --proxy-protocol     connections begin with a header of the PROXY protocol
@@ -99,6 +100,7 @@ local options = {
   ["--max-connections"] = { "count", "max_connections" },
   ["--keepalive-requests"] = { "count", "max_requests" },
   ["--access-log"] = { "yes or text", "access_log" },
+  ["--access-log-file"] = { "text", "access_log_file" },
   ["--gzip"] = { "yes", "gzip" },
   ["--trust-proxy"] = { "yes or count", "trust_proxy" },
   ["--proxy-protocol"] = { "yes", "proxy_protocol" },
@@ -415,7 +417,7 @@ function M.run(config, prelude)
   if preload then
     preload.wait()
   end
-  if opts.access_log then
+  if opts.access_log and not opts.access_log_file then
     io.stdout:setvbuf("line")
   end
   -- One worker speaks for all.

@@ -4,9 +4,9 @@
 
 local core = require("grun.core.worker")
 
-local MAX_WORKERS = 256
-
 local M = {}
+
+M.MAX_WORKERS = 256
 
 local UNITS = { k = 2 ^ 10, m = 2 ^ 20, g = 2 ^ 30 }
 
@@ -38,8 +38,8 @@ M.types = {
   end,
   workers = function(name, text, fail)
     local value = text == "auto" and core.processors() or count(name, text, fail)
-    if value < 1 or value > MAX_WORKERS then
-      fail("%s: 1 to %d workers, or auto, not %s", name, MAX_WORKERS, text)
+    if value < 1 or value > M.MAX_WORKERS then
+      fail("%s: 1 to %d workers, or auto, not %s", name, M.MAX_WORKERS, text)
     end
     return value
   end,

@@ -153,6 +153,18 @@ M.interrupt = nil
 --- Set in workers: called in the hub instead of the stop for INT and TERM.
 M.of_worker = nil
 
+--- Somebody wants this process to end: begins the orderly stop as SIGTERM does, but for a second
+--- time does nothing.
+function M.ask(reason)
+  if status then
+    return
+  elseif M.of_worker then
+    M.of_worker("TERM")
+  else
+    M.start(reason, 0)
+  end
+end
+
 --- A signal arrived. Called in the hub. Returns true if it was not a reason to stop.
 function M.signal(name)
   if name == "QUIT" then

@@ -19,7 +19,7 @@ local M = {}
 
 local me -- { id =, count =, generation =, … } in a worker
 local starters, reopeners = {}, {}
-local announced, alone = false, false
+local announced, alone, heeds_reopen = false, false, false
 
 -- ---- For scripts ----
 
@@ -103,6 +103,15 @@ end
 function M.on_reopen(fn)
   check(fn, "on_reopen")
   reopeners[#reopeners + 1] = fn
+  M.heed_reopen()
+end
+
+--- From now on SIGUSR1 has log files opened anew; before, it ends a process that is no worker.
+function M.heed_reopen()
+  if not heeds_reopen then
+    heeds_reopen = true
+    require("grun.signal").signal("USR1", M.reopen)
+  end
 end
 
 -- ---- Sides of starting that need no master ----
@@ -126,10 +135,7 @@ function M.reopen()
   for _, fn in ipairs(reopeners) do
     core.spawn(fn)
   end
-  local log = package.loaded["grun.log"]
-  if log and log.reopen then
-    core.spawn(log.reopen)
-  end
+  core.spawn(require("grun.log").reopen)
 end
 
 --- Tells a service manager what this process, which has no master, does.
@@ -337,7 +343,7 @@ local function obey(conn)
   me.sockets:close()
   conn:close()
   if not require("grun.stop").begun() then
-    io.stderr:write("grun: worker " .. me.id .. ": the master is gone\n")
+    require("grun.core.log").report("worker " .. me.id .. ": the master is gone")
     native.accept(false)
     require("grun.stop").start("the master is gone", 1)
   end
@@ -415,7 +421,7 @@ function M.join(text, words, sockets)
   connect(words, sockets)
   local facts = require("grun.control").facts
   facts.role, facts.worker, facts.generation = "worker", me.id, me.generation
-  require("grun.signal").signal("USR1", M.reopen)
+  M.heed_reopen()
   if plan.max_requests > 0 then
     count_requests(plan)
   end

@@ -12,9 +12,10 @@ local log = {}
 ---@param text string
 function log.write(level, text) end
 
---- Writes an error as the runtime's own messages are written.
+--- Writes a message, an error by default, as the runtime's own messages are written.
 ---@param text string
-function log.report(text) end
+---@param level? integer 1 (error) to 4 (debug)
+function log.report(text, level) end
 
 --- Sets the level, if a name is given. Returns the former one; nothing for an unknown name.
 ---@param name? string

@@ -19,13 +19,13 @@ static int l_log_write(lua_State *L)
 	return 0;
 }
 
-/* report(text): an error, in the form that the runtime's own messages have. */
+/* report(text [, level]): an error by default, in the form that the runtime's own messages have. */
 static int l_log_report(lua_State *L)
 {
 	size_t n;
 	const char *text = luaL_checklstring(L, 1, &n);
 
-	gr_log_text(GR_LOG_ERROR, text, n);
+	gr_log_text((enum gr_log_level)luaL_optinteger(L, 2, GR_LOG_ERROR), text, n);
 	return 0;
 }
 

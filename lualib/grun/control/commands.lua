@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The commands that every process answers on its control socket.
+-- The commands that every process answers on its control socket, unless it has one of that name of
+-- its own.
 
 local core = require("grun.core")
 local native = require("grun.core.control")
@@ -11,6 +12,8 @@ local service = require("grun.service")
 local waiting = require("grun.waiting")
 
 local PIECE = 2 ^ 15 -- bytes of text sent at once
+
+local M = {} -- name -> fn, as for control.command()
 
 -- ---- The process ----
 
@@ -48,11 +51,11 @@ local function process()
   return about
 end
 
-control.command("ping", function()
+function M.ping()
   return { pid = native.pid() }
-end)
+end
 
-control.command("process", process)
+M.process = process
 
 -- ---- Threads ----
 
@@ -82,7 +85,6 @@ local function rows(memory, reused)
     for t, depth in each do
       local row = inspect.row(t, memory, reused)
       if row then
-        row.memory = facts.memory(t[1])
         return row, depth, t
       end
     end
@@ -165,7 +167,7 @@ local function header()
   return table.concat(lines)
 end
 
-control.command("ps", function(args)
+function M.ps(args)
   local next_row = rows(waiting.memory(), {})
   if args.format == "json" then
     return pieces(json_lines(next_row, members))
@@ -179,7 +181,7 @@ control.command("ps", function(args)
     local row, depth = next_row()
     return row and text_of(row, depth)
   end)
-end)
+end
 
 -- ---- Tracebacks ----
 
@@ -207,7 +209,7 @@ local function with_frames(row, t)
     json.encode(json.list(in_c)))
 end
 
-control.command("trace", function(args)
+function M.trace(args)
   local memory = waiting.memory()
   local next_row
   if args.thread then
@@ -230,7 +232,7 @@ control.command("trace", function(args)
       return table.concat(lines, "\n") .. "\n"
     end
   end)
-end)
+end
 
 -- ---- The busiest threads ----
 
@@ -242,11 +244,11 @@ local orders = {
   id = function(a, b) return a.id < b.id end,
 }
 
--- Puts a row into a sorted list of at most `limit`.
+-- Puts a row into a sorted list of at most `limit`. Returns whether it is among those.
 local function insert(list, row, before, limit)
   local n = #list
   if n >= limit and not before(row, list[n]) then
-    return
+    return false
   end
   local i = n
   while i > 0 and before(row, list[i]) do
@@ -255,36 +257,57 @@ local function insert(list, row, before, limit)
   end
   list[i + 1] = row
   list[limit + 1] = nil
+  return true
 end
 
-control.command("top", function(args)
+function M.top(args)
   local before, limit = orders[args.sort or "cpu"], args.limit or 50
   if not before or type(limit) ~= "number" or limit < 1 or limit > 1000 then
     return nil, "bad order or limit"
   end
-  local list, counts = json.list({}), {}
-  for row in rows(waiting.memory()) do
-    counts[row.state] = (counts[row.state] or 0) + 1
-    insert(list, row, before, limit)
+  local list, counts, threads, row = json.list({}), {}, {}, nil
+  for t in inspect.each(core.current()) do
+    row = inspect.facts(t, row)
+    if row then
+      counts[row.state] = (counts[row.state] or 0) + 1
+      if insert(list, row, before, limit) then
+        threads[row.id], row = t, nil
+      end
+    end
+  end
+  local memory = waiting.memory()
+  for _, shown in ipairs(list) do
+    inspect.look(threads[shown.id], shown, memory)
   end
   return { process = process(), states = counts, threads = list }
-end)
+end
 
 -- ---- Doing something to it ----
 
-control.command("kill", function(args)
+function M.kill(args)
   local t = find(args.thread)
   if not t then
     return nil, ("there is no thread #%s"):format(tostring(args.thread))
   end
   t:cancel("grun kill")
   return { thread = inspect.title(t) }
-end)
+end
 
-control.command("stop", function()
-  require("grun.stop").start("grun stop", 0)
+function M.stop()
+  require("grun.stop").ask("grun stop")
   return { pid = native.pid() }
-end)
+end
+
+function M.reopen()
+  require("grun.worker").reopen()
+  return { pid = native.pid() }
+end
+
+local function only_master()
+  return nil, "this process is no master of workers"
+end
+
+M.scale, M.upgrade = only_master, only_master
 
 -- Is a signal handled? The default action of SIGHUP would end the process.
 local function catches_hup()
@@ -297,12 +320,12 @@ local function catches_hup()
   return last ~= nil and tonumber(last, 16) % 2 == 1
 end
 
-control.command("reload", function()
+function M.reload()
   if not catches_hup() then
     return nil, "nothing in this process handles a reload (SIGHUP)"
   end
   native.kill(native.pid(), "HUP")
   return { pid = native.pid() }
-end)
+end
 
-return {}
+return M

@@ -106,11 +106,18 @@ local function print_line(line)
   io.stdout:write(line, "\n")
 end
 
+-- A file that cannot be opened is as bad as a bad option.
+local function to_file(path)
+  local sink, message = require("grun.http.log_file").open(path)
+  return sink or error("server: option 'access_log_file': " .. message, 5)
+end
+
 --- Makes fn(req, status, bytes, seconds [, peer, line]) that writes a line, as the option says:
---- true, the name of a format, a format, or a function that gets lines in the combined format. What
---- is no request has the client's address and the first line that came instead of `req`.
-function M.new(option)
-  local sink, format = print_line, COMBINED
+--- true, the name of a format, a format, or a function that gets lines in the combined format. With
+--- a `path` lines are appended to that file instead. What is no request has the client's address
+--- and the first line that came instead of `req`.
+function M.new(option, path)
+  local sink, format = path and to_file(path) or print_line, COMBINED
   if type(option) == "function" then
     sink = option
   elseif type(option) == "string" then

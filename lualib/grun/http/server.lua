@@ -39,8 +39,8 @@ local options = {
   header_timeout = "number", idle_timeout = "number", body_timeout = "number",
   write_timeout = "number", max_line = "number", max_header = "number", max_headers = "number",
   max_body = "number", max_requests = "number", server_header = "string boolean",
-  access_log = "boolean string function", trust_proxy = "number boolean",
-  proxy_protocol = "boolean", min_rate = "number", gzip = "boolean table",
+  access_log = "boolean string function", access_log_file = "string",
+  trust_proxy = "number boolean", proxy_protocol = "boolean", min_rate = "number", gzip = "boolean table",
 }
 
 --- Types of an HTTP server's options: these and those that every server has.
@@ -65,6 +65,8 @@ end
 ---@field server_header? string|false the Server field; none by default
 ---@field access_log? boolean|string|fun(line: string) true or "combined", "common", or a format
 ---with gunicorn's atoms such as "%(h)s %(r)s %(s)s"; lines go to stdout, or to the function
+---@field access_log_file? string where they are appended to instead, even without access_log; what
+---processes share; SIGUSR1 opens it anew
 ---@field trust_proxy? boolean|integer believe X-Forwarded-For, -Proto and -Host of so many proxies
 ---@field proxy_protocol? boolean every connection begins with a header of the PROXY protocol
 
@@ -125,6 +127,9 @@ local function configure(app, opts, https)
     local value = opts[name] or default
     check_range(name, value)
     config[name] = value
+  end
+  if type(opts.server_header) == "string" and opts.server_header:find("[%c\127]") then
+    error("server: option 'server_header' has control characters", 4)
   end
   config.server_header = opts.server_header or nil
   local proxies = opts.trust_proxy
@@ -293,6 +298,13 @@ local function counted(app)
   end
 end
 
+local function new_log(opts)
+  local format, path = opts.access_log, opts.access_log_file
+  if format or path and format == nil then
+    return require("grun.http.access_log").new(format, path)
+  end
+end
+
 --- Makes what a grun.server with such an address needs: `handler` for its connections, `listen`,
 --- the address of its listener. Raises for bad options, as if its caller's caller did.
 function M.new(address, app, opts)
@@ -303,7 +315,7 @@ function M.new(address, app, opts)
     listen = listen_address(https, address:match("^https?://(.*)$")),
     max_unsent = MAX_UNSENT,
     config = configure(app, opts, https),
-    log = opts.access_log and require("grun.http.access_log").new(opts.access_log) or nil,
+    log = new_log(opts),
     states = {}, -- open connection -> its state
     made_room = 0, -- when
   }, Http)
