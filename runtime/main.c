@@ -168,7 +168,8 @@ static int open_log(const struct gr_options *o)
 	if (rc == -EINVAL && o->log_syslog)
 		gr_log(GR_LOG_ERROR, "--log-syslog: there is no facility '%s'", facility);
 	else if (rc < 0)
-		gr_log(GR_LOG_ERROR, "cannot open the log %s: %s", o->log_syslog ? facility : o->log_file, gr_strerror(rc));
+		gr_log(GR_LOG_ERROR, "cannot open the log %s: %s", o->log_syslog ? facility : o->log_file,
+		       gr_strerror(rc));
 	return rc;
 }
 

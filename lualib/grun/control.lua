@@ -30,7 +30,7 @@ local commands = {}
 --- Makes fn(args) answer that command: it returns a table; nil and a message; or a function that
 --- returns pieces of text one after the other, then nil. It runs in a thread of its own, which does
 --- not keep the process alive, and may park. A second call replaces the first function; nil removes
---- it. What all processes answer (control/commands.lua) is replaced, too, while there is a function.
+--- it. So long it also stands for what all processes answer (control/commands.lua).
 ---@param name string
 ---@param fn? fun(args: table): table|function|nil, string?
 function M.command(name, fn)

@@ -3,8 +3,12 @@
 #ifndef GR_BIND_LIB_HTTPC_H
 #define GR_BIND_LIB_HTTPC_H
 
+#include <lauxlib.h>
 #include <lua.h>
 
 int luaopen_grun_core_httpc(lua_State *L);
+
+/* Functions of the module: what happens while a body is being sent (lib_httpc_send.c). */
+extern const luaL_Reg gr_httpc_sending[];
 
 #endif

@@ -100,16 +100,27 @@ void gr_httpd_request_init(lua_State *L);
 /* The request at index 1; raises if it is none. */
 struct gr_httpd_request *gr_httpd_check_request(lua_State *L);
 
+/* The connection of such a request that is still the present one; raises if it is over. */
+struct gr_httpd_conn *gr_httpd_check_turn(lua_State *L);
+
 /* Pushes the request with that head, which is copied. `env` is the index of the connection's environment. */
 void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
 			   size_t len, int env);
+
+/* parse_query(text) */
+int gr_httpd_l_parse_query(lua_State *L);
+
+/* ---- Bodies of requests (lib_httpd_body.c) ---- */
 
 /* Reads what is left of the body and drops it. Returns whether the connection can go on: the body has ended, and was
  * not too long to wait for. Parks. */
 bool gr_httpd_skip_body(struct gr_httpd_conn *c);
 
-/* parse_query(text) */
-int gr_httpd_l_parse_query(lua_State *L);
+/* body([max]) */
+int gr_httpd_l_request_body(lua_State *L);
+
+/* read(): the next piece. read(n): n bytes, fewer only at the end. read("a"): as body(). */
+int gr_httpd_l_request_read(lua_State *L);
 
 /* ---- Responses (lib_httpd_response.c) ---- */
 

@@ -124,7 +124,7 @@ static int l_deflate(lua_State *L)
 	s = new_stream(L, DEFLATE);
 	open_stream(L, s,
 		    gr_libz.deflate_init(&s->z, level, Z_DEFLATED, deflate_bits[format], MEMORY, Z_DEFAULT_STRATEGY,
-				     ZLIB_VERSION, (int)sizeof(s->z)));
+					 ZLIB_VERSION, (int)sizeof(s->z)));
 	return 1;
 }
 

@@ -33,9 +33,9 @@ struct gr_ws_in {
 	struct gr_ws_parser parser;
 	struct gr_ws_inflate inflate; /* its bits: whether messages may be compressed */
 	struct gr_utf8 utf8;          /* of the text under way */
-	uint8_t kind;        /* GR_WS_TEXT or GR_WS_BINARY: of the message under way; 0 = none */
-	bool compressed;     /* it is */
-	char *message;       /* heap, NULL while empty; gr_ws_in_drop frees it */
+	uint8_t kind;                 /* GR_WS_TEXT or GR_WS_BINARY: of the message under way; 0 = none */
+	bool compressed;              /* it is */
+	char *message;                /* heap, NULL while empty; gr_ws_in_drop frees it */
 	size_t len, cap;
 	uint8_t control_len;
 	char control[GR_WS_CONTROL_MAX]; /* payload of a control frame under way */

@@ -40,7 +40,8 @@ local options = {
   write_timeout = "number", max_line = "number", max_header = "number", max_headers = "number",
   max_body = "number", max_requests = "number", server_header = "string boolean",
   access_log = "boolean string function", access_log_file = "string",
-  trust_proxy = "number boolean", proxy_protocol = "boolean", min_rate = "number", gzip = "boolean table",
+  trust_proxy = "number boolean", proxy_protocol = "boolean",
+  min_rate = "number", gzip = "boolean table",
 }
 
 --- Types of an HTTP server's options: these and those that every server has.
