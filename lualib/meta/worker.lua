@@ -74,7 +74,7 @@ function M.umask(mode) end
 function M.pid() end
 
 --- Makes a copy of this process, in which the current thread goes on; there must be no other one.
---- Returns its id, and 0 in the copy. The copy's parent is the nearest process above that has called
+--- Returns its id, and 0 in the copy, whose parent is the nearest process above that has called
 --- adopt_orphans(true). nil, message, "EBUSY" while helper OS threads work.
 ---@return integer|nil, string?, string?
 function M.fork() end
