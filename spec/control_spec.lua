@@ -435,14 +435,14 @@ end)
 describe("a master", function()
   local SERVER = 'grun.server("tcp://127.0.0.1:0", function() end)'
 
-  -- Waits until `n` workers of that generation are there. Returns the process id of one.
-  local function await(dir, n, generation)
+  -- Waits until that master has `n` workers of a generation. Returns the process id of one.
+  local function await(dir, p, n, generation)
     local limit = grun.now() + 15
     local found, pid
     repeat
       found = 0
       for _, about in ipairs(json.decode((run(dir, "ps", "--json")))) do
-        if about.role == "worker" and about.generation == generation then
+        if about.ppid == p.pid and about.generation == generation then
           found, pid = found + 1, about.pid
         end
       end
@@ -454,11 +454,11 @@ describe("a master", function()
 
   test("obeys scale, reload and stop, its workers' commands are theirs", function(dir, new)
     local p = new(SERVER, { "-w", "1" })
-    local worker = await(dir, 1, 1)
+    local worker = await(dir, p, 1, 1)
     assert.equal(("process %d is told\n"):format(p.pid), (run(dir, "scale", p.pid, "2")))
-    await(dir, 2, 1)
+    await(dir, p, 2, 1)
     assert.equal(("process %d reloads\n"):format(p.pid), (run(dir, "reload", p.pid)))
-    await(dir, 2, 2)
+    await(dir, p, 2, 2)
     local _, err, status = run(dir, "scale", p.pid, "257")
     assert.same({ "grun scale: 1 to 256 workers expected\n", 1 }, { err, status })
     _, err, status = run(dir, "reload", worker)
@@ -472,13 +472,16 @@ describe("a master", function()
 
   test("upgrades when it is told, the successor obeys too", function(dir, new)
     local p = new(SERVER, { "-w", "1" })
-    await(dir, 1, 1)
+    await(dir, p, 1, 1)
+    local file = assert(io.open("/proc/" .. p.pid .. "/cmdline"))
+    local command = file:read("*a"):gsub("%z$", ""):gsub("%z", " ")
+    file:close()
     assert.equal(("process %d starts its successor\n"):format(p.pid), (run(dir, "upgrade", p.pid)))
     assert.equal(0, p:wait(10))
     local successor, limit = nil, grun.now() + 15
     repeat
       for _, about in ipairs(json.decode((run(dir, "ps", "--json")))) do
-        successor = about.role == "master" and about.pid or successor
+        successor = about.role == "master" and about.command == command and about.pid or successor
       end
     until successor or grun.now() > limit
     assert.equal(("process %d stops\n"):format(successor), (run(dir, "stop", successor)))
@@ -503,11 +506,11 @@ describe("a master", function()
         conn:write(tostring(grun.worker.generation()))
         conn:recv(1)
       end)]], { "-w", "1" })
-    local old = await(dir, 1, 1)
+    local old = await(dir, p, 1, 1)
     local conn = assert(grun.connect("unix:" .. dir .. "/s"))
     assert.equal("1", conn:recv(1, 5))
     assert.equal(("process %d stops\n"):format(old), (run(dir, "stop", old)))
-    await(dir, 2, 1) -- the old one still serves its connection
+    await(dir, p, 2, 1) -- the old one still serves its connection
     conn:close()
     run(dir, "stop", p.pid)
     assert.equal(0, p:wait(10))
