@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Forking. The child is made by libc's fork(), in two steps, rather than by clone(2) with CLONE_PARENT: libc's and other
- * libraries' locks and thread ids are right then even when other OS threads run, and pthread_atfork's handlers are called.
- * The process in between ends at once, which gives the child to the next process above that adopts orphans. */
+/* Forking. The child is made by libc's fork(), in two steps, rather than by clone(2) with CLONE_PARENT: libc's and
+ * other libraries' locks and thread ids are right then even when other OS threads run, and the handlers of
+ * pthread_atfork are called. The process in between ends at once, which gives the child to the next process above that
+ * adopts orphans. */
 #define _GNU_SOURCE
 #include "posix/fork.h"
 
