@@ -200,8 +200,8 @@ return {
       { "early", at_most = 0 },
       { "timer_us", at_most = 1.5 },
       { "cancel_s", at_most = 2, why = "each of the million threads ends by an error that is " ..
-        "raised in its sleep: 32,000 instructions, two thirds of them libgcc's unwinder; calling " ..
-        "cancel on all of them takes 0.7 s" },
+        "raised in its sleep: 32,000 instructions, two thirds of them libgcc's unwinder; " ..
+        "calling cancel on all of them takes 0.7 s" },
     },
     readme = { { "timer_us", "arming + firing one of a million timers, CPU" } },
   },
