@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
+#include <luajit.h>
 #include <lualib.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -30,6 +31,8 @@
 static const size_t SCRIPT_STACK = 8 << 20;
 
 enum { EXIT_DEADLOCK = 2, EXIT_INTERRUPTED = 128 + SIGINT, EXIT_TERMINATED = 128 + SIGTERM };
+
+const char gr_version[] = "grun " GR_VERSION " (" LUAJIT_VERSION ")";
 
 /* ---- What Lua is told ---- */
 

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <luajit.h>
-
 #include "core/log.h"
 #include "core/stack.h"
 
@@ -94,7 +92,7 @@ static int apply_show_version(struct gr_options *o, const struct gr_setting *s)
 static int apply_version(struct gr_options *o, const struct gr_setting *s)
 {
 	(void)o, (void)s;
-	printf("grun " GR_VERSION " (%s)\n", LUAJIT_VERSION);
+	puts(gr_version);
 	exit(EXIT_SUCCESS);
 }
 

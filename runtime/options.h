@@ -7,6 +7,9 @@
 
 #define GR_VERSION "0.1.0"
 
+/* What --version prints; main.c knows the VM's. */
+extern const char gr_version[];
+
 /* An option that came, in the order of the command line. */
 struct gr_setting {
 	const char *name;  /* without its dashes: "workers", "e" */

@@ -10,13 +10,6 @@ local M = {}
 
 local events, quiet
 
-function M.spawn_daemon(name, fn, ...)
-  local t = core.spawn(fn, ...)
-  t.name = name
-  core.daemon(t[1])
-  return t
-end
-
 -- ---- What is said ----
 
 --- Says something in the log, on stderr unless the command line says otherwise.

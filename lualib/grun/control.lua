@@ -119,9 +119,7 @@ local function take_client()
   if clients >= MAX_CLIENTS then
     return
   end
-  local t = core.spawn(serve_client, native.take())
-  t.name = "control"
-  core.daemon(t[1])
+  require("grun.thread").spawn_daemon("control", serve_client, native.take())
   clients = clients + 1
 end
 

@@ -8,6 +8,7 @@ local inherit = require("grun.inherit")
 local native = require("grun.core.worker")
 local net = require("grun.socket")
 local process = require("grun.process")
+local spawn_daemon = require("grun.thread").spawn_daemon
 
 local KILL_AFTER = 0.95 -- seconds after the grace period
 local GONE = 0.5 -- seconds in which a dead worker's last words arrive
@@ -151,9 +152,9 @@ end
 
 local function attend(worker)
   local name = worker:name()
-  local listening = agenda.spawn_daemon("words of " .. name, each_line, worker.words, take_word,
+  local listening = spawn_daemon("words of " .. name, each_line, worker.words, take_word,
     worker)
-  agenda.spawn_daemon("sockets for " .. name, each_line, worker.sockets, give_socket, worker)
+  spawn_daemon("sockets for " .. name, each_line, worker.sockets, give_socket, worker)
   local code, what, signal = worker.process:wait()
   if not listening:join(GONE) then
     listening:cancel("the worker has ended")
@@ -242,7 +243,7 @@ function M.start(id, count, generation, zygote)
     started = core.now(), ready = false, asked = false, killed = false, listened = false,
   }, Worker)
   M.workers[worker] = true
-  agenda.spawn_daemon(worker:name(), attend, worker)
+  spawn_daemon(worker:name(), attend, worker)
   return worker
 end
 

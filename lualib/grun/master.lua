@@ -37,7 +37,8 @@ local successor -- the process of the master that is to take our place
 local handed_over = false -- it serves
 local status = 0
 
-local log, info, after, spawn_daemon = agenda.log, agenda.info, agenda.after, agenda.spawn_daemon
+local log, info, after = agenda.log, agenda.info, agenda.after
+local spawn_daemon = require("grun.thread").spawn_daemon
 
 local function fail(format, ...)
   io.stderr:write("grun: ", format:format(...), "\n")

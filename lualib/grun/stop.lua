@@ -7,6 +7,7 @@
 
 local core = require("grun.core")
 local grun = require("grun")
+local spawn_daemon = require("grun.thread").spawn_daemon
 
 local GRACE, UNWIND = 10, 1 -- seconds
 local SLICE = 500 -- threads cancelled before others run
@@ -24,12 +25,6 @@ end
 
 local function servers()
   return require("grun.service").servers()
-end
-
-local function daemon(name, fn, ...)
-  local t = core.spawn(fn, ...)
-  t.name = name
-  core.daemon(t[1])
 end
 
 local function is_ours(t)
@@ -86,7 +81,7 @@ local function stop_servers(grace, told)
   for _, server in ipairs(servers()) do
     if not told[server] then
       told[server] = true
-      daemon("stop " .. tostring(server), server.stop, server, grace)
+      spawn_daemon("stop " .. tostring(server), server.stop, server, grace)
     end
   end
 end
@@ -126,7 +121,7 @@ function M.start(reason, exit_status, grace)
     began = core.now()
     drained = began + grace
     core.set_status(status)
-    daemon("stop", stop, reason)
+    spawn_daemon("stop", stop, reason)
   elseif core.now() + grace < drained then
     drained = core.now() + grace
     stop_servers(grace, {})
@@ -168,7 +163,7 @@ end
 --- A signal arrived. Called in the hub. Returns true if it was not a reason to stop.
 function M.signal(name)
   if name == "QUIT" then
-    daemon("SIGQUIT", function()
+    spawn_daemon("SIGQUIT", function()
       local tree = require("grun.inspect").tree(core.current())
       M.write("grun: SIGQUIT: all threads\n" .. tree .. "\n")
     end)

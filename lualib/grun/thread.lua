@@ -380,6 +380,14 @@ function Thread:__tostring()
   return require("grun.inspect").describe(self)
 end
 
+--- Spawns a thread that has that name and does not keep the process alive.
+function M.spawn_daemon(name, fn, ...)
+  local t = core.spawn_for(fn, ...)
+  t.name = name
+  core.daemon(t[1])
+  return t
+end
+
 --- All threads that have not ended, oldest first.
 function M.threads()
   local list = core.list()

@@ -8,6 +8,7 @@
 
 local core = require("grun.core")
 local native = require("grun.core.worker")
+local spawn_daemon = require("grun.thread").spawn_daemon
 
 local WORDS, BOARD, SOCKETS = 3, 4, 5 -- descriptors from the master
 local READY_AFTER = 5 -- seconds until a worker that opens no socket counts as ready
@@ -47,13 +48,6 @@ local function check(fn, name)
   if type(fn) ~= "function" then
     error(name .. ": function expected, got " .. type(fn), 3)
   end
-end
-
-local function spawn_daemon(name, fn, ...)
-  local t = core.spawn(fn, ...)
-  t.name = name
-  core.daemon(t[1])
-  return t
 end
 
 -- Without a master: the first listener makes the process one that serves.

@@ -11,6 +11,7 @@ local core = require("grun.core")
 local crew = require("grun.crew")
 local native = require("grun.core.worker")
 local net = require("grun.socket")
+local spawn_daemon = require("grun.thread").spawn_daemon
 require("grun.process") -- what processes are
 
 local PATIENCE = 5 -- seconds for an answer, which takes milliseconds
@@ -64,7 +65,7 @@ end
 
 local function look_after(p)
   adopted[p.pid] = true
-  agenda.spawn_daemon("child", function()
+  spawn_daemon("child", function()
     p:wait()
     adopted[p.pid] = nil
   end)
@@ -162,7 +163,7 @@ local function gone(self, why, on_end)
 end
 
 local function attend(self, on_ready, on_end)
-  agenda.spawn_daemon("loading", await_loading, self, on_ready)
+  spawn_daemon("loading", await_loading, self, on_ready)
   local code, _, signal = self.process:wait()
   agenda.put(function()
     gone(self, code and ("ended with status %d"):format(code)
@@ -186,7 +187,7 @@ local function start(generation, on_ready, on_end)
     generation = generation, process = p, channel = channel, ready = false, unwanted = false,
   }, Zygote)
   all[self] = true
-  agenda.spawn_daemon(self:name(), attend, self, on_ready, on_end)
+  spawn_daemon(self:name(), attend, self, on_ready, on_end)
   return self
 end
 

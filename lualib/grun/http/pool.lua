@@ -186,9 +186,7 @@ local function start_sweeper(self)
   if self._sweeper and self._sweeper[1] then
     return
   end
-  self._sweeper = core.spawn(sweep, self)
-  self._sweeper.name = "http.pool"
-  core.daemon(self._sweeper[1])
+  self._sweeper = require("grun.thread").spawn_daemon("http.pool", sweep, self)
 end
 
 -- The connection that was used last, if it is still good.
