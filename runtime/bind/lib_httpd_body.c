@@ -25,10 +25,10 @@ static int send_continue(struct gr_httpd_conn *c)
 	return rc;
 }
 
-/* Called before reading. Returns 0 or an error. */
+/* Called before reading. Returns 0 or an error. Who has begun to answer cannot ask for the body any more. */
 static int prepare_body(struct gr_httpd_conn *c)
 {
-	if (!c->want_continue || c->body.error || c->body.kind == GR_BODY_NONE)
+	if (!c->want_continue || c->body.error || c->body.kind == GR_BODY_NONE || c->reply != GR_REPLY_OPEN)
 		return 0;
 	c->body.error = send_continue(c);
 	return c->body.error;
