@@ -53,11 +53,22 @@ end
 
 local WARM_UP = 0.4 -- seconds
 
---- The subject is an HTTP server.
+-- Options of wrk: so many header fields, those that http_load sends.
+local function fields(n)
+  local words = {}
+  for i = 1, n do
+    words[i] = (' -H "X-Field-%d: the value of field number %d"'):format(i, i)
+  end
+  return table.concat(words)
+end
+
+--- The subject is an HTTP server. Its options: { path =, fields = number of header fields more }.
 function M.wrk()
   return function(subject)
     return process.with_server(subject.command, function(server)
-      local wrk = ("wrk -t1 -c64 --latency -d%%d http://127.0.0.1:%s/"):format(server.port)
+      local options = subject.options or {}
+      local wrk = ("wrk -t1 -c64 --latency -d%%d%s http://127.0.0.1:%s%s"):format(
+        fields(options.fields or 0), server.port, options.path or "/")
       process.complete(("sh -c 'timeout -s INT %g %s || true'"):format(WARM_UP,
         wrk:format(1)))
       local cpu, output = cpu_during(server, function()

@@ -121,11 +121,32 @@ return {
       { "grun", "http.lua" },
       { "c", "http_epoll.c", as = "raw epoll *" },
       { "nginx", "http_nginx.sh" },
-      { "go", "http_go.go" },
-      { "node", "http_node.js" },
+      { "go", "http_go.go", rounds = 2 },
+      { "node", "http_node.js", rounds = 2 },
     },
     figures = FIGURES,
-    rounds = 2,
+    goals = {
+      { "cpu_ns", at_most = 1.10, of = "raw epoll *" },
+      { "requests_per_s", at_least = 1, of = "nginx", why = BUSY },
+    },
+  },
+  {
+    name = "wrk",
+    title = "HTTP: a router with 200 routes, 30 header fields, 4 KB of JSON, as wrk sees it",
+    how = "as above, against grun's hello world",
+    missing = missing_wrk,
+    measure = loads.wrk(),
+    subjects = {
+      { "grun", "http.lua router", options = { fields = 29, path = "/section77/items/5" } },
+      { "grun", "http.lua", as = "grun, hello world" },
+      { "c", "http_epoll.c 0 4096", as = "raw epoll *", options = { fields = 29 } },
+      { "c", "http_epoll.c", as = "raw epoll *, hello world" },
+    },
+    figures = FIGURES,
+    goals = {
+      { "requests_per_s", at_least = 0.7, of = "grun, hello world", why = "the kernel has more " ..
+        "to do as well: the raw loop's two lines say what of it is the kernel's" },
+    },
   },
   {
     name = "ab",
