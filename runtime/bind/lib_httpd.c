@@ -20,6 +20,7 @@ enum {
 	LINGER_MAX = 16 << 20, /* … bytes that are taken from a client which has not read our response */
 	LINGER_PIECE = 64 << 10,
 	LOGGED_LINE = 1000, /* bytes of what was no request */
+	SEND_FIRST = -EINPROGRESS,
 };
 
 /* ---- Configuration ---- */
@@ -122,6 +123,7 @@ static int l_conn_gc(lua_State *L)
 {
 	struct gr_httpd_conn *c = check_conn(L);
 
+	gr_httpd_unhold(c);
 	gr_httpd_gzip_free(c);
 	free(c->out);
 	free(c->peer);
@@ -200,6 +202,7 @@ struct head_scan {
 	double until;
 };
 
+/* SEND_FIRST: the rest has to be waited for, and the client maybe waits for the answers that are collected. */
 static ssize_t scan_head(void *user, const char *p, size_t n)
 {
 	struct head_scan *scan = user;
@@ -216,7 +219,7 @@ static ssize_t scan_head(void *user, const char *p, size_t n)
 		memcpy(scan->own, shared_fields, h->nfields * sizeof(*scan->own));
 		h->fields = scan->own;
 	}
-	return len;
+	return len == 0 && scan->conn->out_len > 0 ? SEND_FIRST : len;
 }
 
 static void free_scan(struct head_scan *scan)
@@ -310,7 +313,9 @@ static int next_request(lua_State *L, struct gr_httpd_conn *c, int env)
 	c->idle_since = gr_now_roughly();
 	scan.until = c->idle_since + c->config->idle_timeout;
 	gr_http_head_init(&scan.head, shared_fields, &c->config->limits);
-	n = gr_stream_scan(c->stream, scan_head, &scan, &scan.until, &p);
+	do
+		n = gr_stream_scan(c->stream, scan_head, &scan, &scan.until, &p);
+	while (n == SEND_FIRST && (n = gr_httpd_flush(c)) == 0);
 	idle = c->idle;
 	c->idle = false;
 	if (n <= 0) {
@@ -409,8 +414,10 @@ static int l_fail(lua_State *L)
 {
 	struct gr_httpd_conn *c = check_conn(L);
 	int status = (int)luaL_checkinteger(L, 3);
-	bool open = c->reply == GR_REPLY_OPEN;
+	bool open;
 
+	gr_httpd_take_back(c);
+	open = c->reply == GR_REPLY_OPEN;
 	lua_settop(L, 3);
 	lua_pushvalue(L, 2);
 	lua_replace(L, 3);
@@ -424,6 +431,13 @@ static int l_fail(lua_State *L)
 	}
 	lua_pushboolean(L, end_request(L, c) && open);
 	return 1;
+}
+
+/* abandon(state): nothing more is sent of the present response. */
+static int l_abandon(lua_State *L)
+{
+	gr_httpd_take_back(check_conn(L));
+	return 0;
 }
 
 /* linger(state): before the connection is closed. The kernel answers bytes that nobody read with a reset, which may overtake
@@ -486,6 +500,7 @@ static const luaL_Reg functions[] = {
 	{"open", l_open},
 	{"run", l_run},
 	{"fail", l_fail},
+	{"abandon", l_abandon},
 	{"linger", l_linger},
 	{"request", l_request},
 	{"is_idle", l_is_idle},

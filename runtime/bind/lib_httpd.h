@@ -79,6 +79,7 @@ struct gr_httpd_conn {
 	/* heap: what is to be sent, maybe several responses */
 	char *out;
 	size_t out_len, out_cap;
+	size_t head_at; /* where in it the present response begins; SIZE_MAX: some of that is sent */
 };
 
 /* One request. A userdata; the spans of `head` count from `bytes`. */
@@ -111,6 +112,9 @@ void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct g
 int gr_httpd_l_parse_query(lua_State *L);
 
 /* ---- Bodies of requests (lib_httpd_body.c) ---- */
+
+/* Whether gr_httpd_skip_body would try to: a client can be told beforehand when the connection is to end. */
+bool gr_httpd_can_skip_body(const struct gr_httpd_conn *c);
 
 /* Reads what is left of the body and drops it. Returns whether the connection can go on: the body has ended, and was
  * not too long to wait for. Parks. */
@@ -162,6 +166,18 @@ int gr_httpd_flush(struct gr_httpd_conn *c);
 
 /* Returns rc. What was sent in part cannot be followed by another response: after an error the connection ends. */
 int gr_httpd_checked(struct gr_httpd_conn *c, int rc);
+
+/* ---- What is not sent yet (lib_httpd_hold.c) ---- */
+
+/* Complete responses wait to go out together with the next one; but not longer than the thread runs. */
+void gr_httpd_hold(struct gr_httpd_conn *c);
+
+/* The connection goes away. */
+void gr_httpd_unhold(const struct gr_httpd_conn *c);
+
+/* Before a response that failed is given up: takes back what is written of it, if nothing was sent. Else makes sure that
+ * its client does not take what it has for the whole. */
+void gr_httpd_take_back(struct gr_httpd_conn *c);
 
 /* ---- Compression (lib_httpd_gzip.c) ---- */
 

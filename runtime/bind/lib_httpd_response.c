@@ -40,11 +40,21 @@ static int reply_empty(lua_State *L, struct gr_httpd_conn *c, int env)
 	return gr_httpd_complete(c, 0);
 }
 
+/* Headers in the place of the body must not be lost without a word. */
+static void check_empty(lua_State *L, int idx)
+{
+	lua_pushnil(L);
+	if (lua_next(L, idx))
+		luaL_error(L, "bad response: the body is a table, but no list");
+}
+
 static int64_t table_length(lua_State *L, int idx)
 {
 	int64_t length = 0;
 	size_t n = lua_objlen(L, idx);
 
+	if (n == 0)
+		check_empty(L, idx);
 	for (size_t i = 1; i <= n; i++) {
 		lua_rawgeti(L, idx, (int)i);
 		if (!lua_isstring(L, -1))

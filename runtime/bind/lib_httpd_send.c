@@ -131,6 +131,7 @@ static int send_with(struct gr_httpd_conn *c, const char *p, size_t n)
 	free(c->out);
 	c->out = NULL;
 	c->out_len = c->out_cap = 0;
+	c->head_at = SIZE_MAX;
 	return rc;
 }
 
@@ -199,7 +200,7 @@ static int add_head(struct gr_httpd_conn *c, const struct gr_http_pair *fields, 
 		.date = date_now(),
 		.method = c->method,
 		.minor = c->minor,
-		.keep_alive = c->keep && !c->config->stopping && !c->taken,
+		.keep_alive = c->keep && !c->config->stopping && !c->taken && gr_httpd_can_skip_body(c),
 		.length = length,
 	};
 	size_t bound = gr_http_response_bound(&r);
@@ -210,6 +211,7 @@ static int add_head(struct gr_httpd_conn *c, const struct gr_http_pair *fields, 
 	len = gr_http_write_response(&r, c->out + c->out_len, bound);
 	if (len < 0)
 		return (int)len;
+	c->head_at = c->out_len;
 	c->out_len += (size_t)len;
 	c->keep = r.keep_alive;
 	c->framing = r.body;
@@ -447,7 +449,9 @@ int gr_httpd_complete(struct gr_httpd_conn *c, int rc)
 {
 	if (rc == 0)
 		rc = end_body(c);
-	if (rc == 0 && !may_collect(c))
+	if (rc == 0 && may_collect(c))
+		gr_httpd_hold(c);
+	else if (rc == 0)
 		rc = gr_httpd_flush(c);
 	return gr_httpd_checked(c, rc);
 }

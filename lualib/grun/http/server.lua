@@ -207,6 +207,7 @@ local function serve_connection(self, conn)
   local ok, err = pcall(serve_and_linger, self, conn, state)
   self.states[conn] = nil
   if not ok then
+    httpd.abandon(state)
     error(err, 0)
   end
 end
