@@ -217,6 +217,65 @@ describe("an HTTP server", function()
     end)
   end)
 
+  describe("lets threads share a response:", function()
+    local PIECE = 2000000
+
+    -- Serves with that handler, to a client that takes nothing for a while; returns what comes.
+    local function slowly(handler)
+      local conn = connect(serve(handler))
+      conn:write("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+      grun.sleep(0.1)
+      local res = response(conn)
+      conn:close()
+      return res
+    end
+
+    it("each writes its pieces in its turn", function()
+      local function writer(res, letter)
+        return grun.spawn(function()
+          for _ = 1, 3 do
+            assert(res:write(letter:rep(PIECE)))
+          end
+        end)
+      end
+      local res = slowly(function(_, res)
+        grun.joinall({ writer(res, "a"), writer(res, "b") })
+      end)
+      assert.equal(6 * PIECE, #res.body)
+      local n = 0
+      for run in res.body:gmatch("a+") do
+        n = n + #run
+        assert.equal(0, #run % PIECE)
+      end
+      assert.equal(3 * PIECE, n)
+    end)
+
+    it("the handler's end waits for who is writing", function()
+      local res = slowly(function(_, res)
+        res:write("first,")
+        grun.spawn(res.write, res, ("x"):rep(PIECE))
+        grun.yield()
+      end)
+      assert.equal(6 + PIECE, #res.body)
+    end)
+
+    it("who comes too late is told", function()
+      local told
+      local res = slowly(function(_, res)
+        grun.spawn(res.write, res, ("x"):rep(PIECE))
+        grun.yield()
+        local finisher = grun.spawn(res.finish, res)
+        local late = grun.spawn(function()
+          told = { pcall(res.write, res, "late") }
+        end)
+        grun.joinall({ finisher, late })
+      end)
+      assert.equal(PIECE, #res.body)
+      assert.is_false(told[1])
+      assert.matches("has been finished", told[2])
+    end)
+  end)
+
   it("gives the handler the parts of the request", function()
     local seen
     local port = serve(function(req)
@@ -314,6 +373,17 @@ describe("an HTTP server", function()
       local res = response(conn)
       assert.equal(403, res.status)
       assert.equal("closed", select(3, conn:read("l")))
+      conn:close()
+    end)
+
+    it("and does not ask in the middle of a response", function()
+      local port = serve(function(req, res)
+        res:write("begun ")
+        res:write(req:body())
+      end)
+      local conn = connect(port)
+      conn:write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\nbody")
+      assert.equal("begun body", response(conn).body)
       conn:close()
     end)
 

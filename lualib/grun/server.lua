@@ -370,7 +370,9 @@ function M.server(address, handler, opts)
     handler = http.handler
     address = http.listen
     of_socket.max_unsent = of_socket.max_unsent or http.max_unsent
-    of_socket.alpn = of_socket.alpn or tls and not of_socket.tls and { "http/1.1" } or nil
+    if tls and not of_socket.tls then
+      of_socket.alpn = of_socket.alpn or { "http/1.1", "http/1.0" }
+    end
   end
   local message, code
   if address:find("^systemd:") then

@@ -126,9 +126,7 @@ static int l_conn_gc(lua_State *L)
 	gr_httpd_unhold(c);
 	gr_httpd_gzip_free(c);
 	free(c->out);
-	free(c->peer);
 	c->out = NULL;
-	c->peer = NULL;
 	return 0;
 }
 
@@ -147,6 +145,8 @@ static int l_open(lua_State *L)
 	c->idle_since = gr_now();
 	c->keep = true;
 	c->reply = GR_REPLY_DONE;
+	if (s->fd < 0 || gr_sock_peer(s->fd, &c->peer) < 0)
+		c->peer.len = 0;
 	luaL_getmetatable(L, CONN_CLASS);
 	lua_setmetatable(L, -2);
 	lua_createtable(L, GR_HTTPD_FIELDS, 1);
@@ -180,13 +180,9 @@ static int read_proxy(struct gr_httpd_conn *c)
 	ssize_t n = gr_stream_scan(c->stream, scan_proxy, &proxy, &until, &p);
 
 	gr_stream_done(c->stream);
-	if (n <= 0 || proxy.local)
-		return n > 0 ? 1 : (int)n;
-	c->peer = malloc(sizeof(*c->peer));
-	if (c->peer == NULL)
-		return -ENOMEM;
-	*c->peer = proxy.from;
-	return 1;
+	if (n > 0 && !proxy.local)
+		c->peer = proxy.from;
+	return n > 0 ? 1 : (int)n;
 }
 
 /* ---- One head ---- */
@@ -271,14 +267,10 @@ static void push_line(lua_State *L, const struct gr_stream *s)
 	lua_pushlstring(L, n > 0 ? s->data : "", n > 0 && s->data[n - 1] == '\r' ? n - 1 : n);
 }
 
-static void push_peer(lua_State *L, const struct gr_httpd_conn *c)
+void gr_httpd_push_peer(lua_State *L, const struct gr_httpd_conn *c)
 {
-	struct gr_addr addr;
-
-	if (c->peer)
-		gr_net_push_addr(L, c->peer);
-	else if (c->stream->fd >= 0 && gr_sock_peer(c->stream->fd, &addr) == 0)
-		gr_net_push_addr(L, &addr);
+	if (c->peer.len > 0)
+		gr_net_push_addr(L, &c->peer);
 	else
 		lua_pushnil(L);
 }
@@ -295,7 +287,7 @@ static void refuse_and_log(lua_State *L, struct gr_httpd_conn *c, int rc)
 		lua_pushinteger(L, c->status);
 		lua_pushnumber(L, (lua_Number)c->sent);
 		lua_pushnumber(L, 0);
-		push_peer(L, c);
+		gr_httpd_push_peer(L, c);
 		lua_pushvalue(L, 5);
 		lua_call(L, 6, 0);
 	}

@@ -7,6 +7,7 @@
 #include <lua.h>
 
 #include "bind/http_message.h"
+#include "core/turn.h"
 #include "http/http1.h"
 #include "net/stream.h"
 
@@ -58,7 +59,7 @@ struct gr_httpd_conn {
 	bool refused;         /* what it sent last was no request */
 	bool stuck;           /* it takes nothing any more */
 	bool taken;           /* upgraded: its bytes are no longer HTTP */
-	struct gr_addr *peer; /* heap: as a PROXY protocol header says; NULL = the socket's */
+	struct gr_addr peer;  /* also when it has gone; as a PROXY protocol header says; len 0 = unknown */
 	/* the request's body */
 	bool want_continue; /* the client waits for "100 Continue" before it sends the body */
 	struct gr_body body;
@@ -76,7 +77,8 @@ struct gr_httpd_conn {
 	struct gr_httpd_gzip *gzip; /* heap; while one is */
 	bool logged;                /* somebody wants to know about each response … */
 	double began;               /* … and when its request's head was complete */
-	/* heap: what is to be sent, maybe several responses */
+	/* heap: what is to be sent, maybe several responses; only who has the turn touches it */
+	struct gr_turn sending;
 	char *out;
 	size_t out_len, out_cap;
 	size_t head_at; /* where in it the present response begins; SIZE_MAX: some of that is sent */
@@ -93,6 +95,9 @@ struct gr_httpd_request {
 };
 
 int luaopen_grun_core_httpd(lua_State *L);
+
+/* Pushes the client's address, or nil. */
+void gr_httpd_push_peer(lua_State *L, const struct gr_httpd_conn *c);
 
 /* ---- Requests (lib_httpd_request.c) ---- */
 
@@ -138,7 +143,8 @@ void gr_httpd_push_response(lua_State *L, struct gr_httpd_conn *c, int env);
  * Parks. */
 int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int env, int first);
 
-/* ---- Sending (lib_httpd_send.c). What fails returns an error of the connection. ---- */
+/* ---- Sending (lib_httpd_send.c). What fails returns an error of the connection; -EALREADY: the response is over, another
+ * thread has finished it while this one waited for its turn. ---- */
 
 /* The string or number at idx, which stays there. */
 struct gr_slice gr_httpd_slice_at(lua_State *L, int idx);
@@ -158,11 +164,17 @@ int gr_httpd_send_piece(struct gr_httpd_conn *c, const char *p, size_t n);
  * Parks. */
 int gr_httpd_complete(struct gr_httpd_conn *c, int rc);
 
-/* Sends bytes of a file as a part of the body; *sent grows. Results as of gr_stream_sendfile. Parks. */
+/* The same with the last bytes of the body. */
+int gr_httpd_complete_with(struct gr_httpd_conn *c, const char *p, size_t n);
+
+/* Sends bytes of a file as a part of the body; *sent grows. Results as of gr_stream_sendfile, or -EMSGSIZE. Parks. */
 int gr_httpd_send_file(struct gr_httpd_conn *c, int fd, off_t from, size_t len, size_t *sent);
 
 /* Sends what has been collected. Returns 0 or an error. Parks. */
 int gr_httpd_flush(struct gr_httpd_conn *c);
+
+/* What was collected is sent, or lost. */
+void gr_httpd_give_back(struct gr_httpd_conn *c);
 
 /* Returns rc. What was sent in part cannot be followed by another response: after an error the connection ends. */
 int gr_httpd_checked(struct gr_httpd_conn *c, int rc);

@@ -22,7 +22,7 @@ static void send_held(void)
 	s = c->stream;
 	begun = c->reply == GR_REPLY_STARTED && c->head_at != SIZE_MAX;
 	complete = begun ? c->head_at : c->out_len;
-	if (complete == 0 || s->fd < 0 || s->writing || s->cork)
+	if (complete == 0 || s->fd < 0 || s->writing || s->cork || c->sending.owner)
 		return;
 	n = s->ops->write(s, c->out, complete);
 	if (n <= 0)
@@ -30,7 +30,10 @@ static void send_held(void)
 	s->sent += (size_t)n;
 	c->out_len -= (size_t)n;
 	c->head_at -= begun ? (size_t)n : 0;
-	memmove(c->out, c->out + n, c->out_len);
+	if (c->out_len == 0)
+		gr_httpd_give_back(c);
+	else
+		memmove(c->out, c->out + n, c->out_len);
 }
 
 void gr_httpd_hold(struct gr_httpd_conn *c)

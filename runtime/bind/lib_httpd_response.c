@@ -26,7 +26,7 @@ static int reply_string(lua_State *L, struct gr_httpd_conn *c, int env, int idx)
 	struct gr_slice body = gr_httpd_slice_at(L, idx);
 
 	gr_httpd_start(L, c, env, (int64_t)body.len);
-	return gr_httpd_complete(c, gr_httpd_add_body(c, body.p, body.len));
+	return gr_httpd_complete_with(c, body.p, body.len);
 }
 
 /* Status alone: errors say what they are. */
@@ -182,6 +182,14 @@ static int default_status(const struct gr_httpd_conn *c)
 	return c->body.error ? 400 : 204;
 }
 
+/* Ends a response that was begun; another thread may be about to do the same. */
+static int complete_shared(struct gr_httpd_conn *c)
+{
+	int rc = gr_httpd_complete(c, 0);
+
+	return rc == -EALREADY ? 0 : rc;
+}
+
 int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int env, int first)
 {
 	int n = lua_gettop(L) - first + 1;
@@ -198,7 +206,7 @@ int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int env, int first)
 
 		if (n > 0 && !result)
 			return luaL_error(L, "bad response: returned after it was begun in another way");
-		return c->reply == GR_REPLY_STARTED ? gr_httpd_complete(c, 0) : 0;
+		return c->reply == GR_REPLY_STARTED ? complete_shared(c) : 0;
 	}
 	lua_settop(L, first + n - 1);
 	alone = n == 0 || lua_type(L, first) != LUA_TNUMBER;
@@ -321,6 +329,10 @@ static int l_response_header(lua_State *L)
 
 static int fail_write(lua_State *L, struct gr_httpd_conn *c, int rc)
 {
+	if (rc == -EALREADY) {
+		check_response(L);
+		return luaL_error(L, "the response has been finished");
+	}
 	gr_httpd_checked(c, rc);
 	if (rc == -EMSGSIZE)
 		return luaL_error(L, "body is longer than its Content-Length");
@@ -368,7 +380,7 @@ static int l_response_finish(lua_State *L)
 		struct gr_slice piece;
 
 		piece.p = luaL_checklstring(L, 2, &piece.len);
-		rc = gr_httpd_complete(c, gr_httpd_add_body(c, piece.p, piece.len));
+		rc = gr_httpd_complete_with(c, piece.p, piece.len);
 	}
 	if (rc < 0)
 		return fail_write(L, c, rc);
@@ -403,11 +415,9 @@ static int l_response_send(lua_State *L)
 
 	if (rc)
 		return rc;
-	if (c->reply != GR_REPLY_STARTED || c->framing != GR_BODY_LENGTH || len > (double)c->to_send)
+	if (c->reply != GR_REPLY_STARTED || c->framing != GR_BODY_LENGTH)
 		return luaL_error(L, "no body of that length was begun");
 	rc = gr_httpd_send_file(c, fd, (off_t)from, (size_t)len, &sent);
-	c->sent += sent;
-	c->to_send -= (int64_t)sent;
 	if (rc == -ENODATA) {
 		gr_httpd_checked(c, rc);
 		return gr_net_fail_text(L, rc, "the file ended early");

@@ -20,12 +20,41 @@ enum {
 
 /* ---- Sending ---- */
 
+/* The buffer that was given back last, for who needs the next one. */
+static struct {
+	char *p;
+	size_t cap;
+} spare;
+
+void gr_httpd_give_back(struct gr_httpd_conn *c)
+{
+	if (c->out_cap > spare.cap && c->out_cap <= COLLECT_MAX) {
+		free(spare.p);
+		spare.p = c->out;
+		spare.cap = c->out_cap;
+	} else {
+		free(c->out);
+	}
+	c->out = NULL;
+	c->out_len = c->out_cap = 0;
+}
+
+static void take_spare(struct gr_httpd_conn *c)
+{
+	c->out = spare.p;
+	c->out_cap = spare.cap;
+	spare.p = NULL;
+	spare.cap = 0;
+}
+
 /* Makes room for n more bytes. */
 static int reserve(struct gr_httpd_conn *c, size_t n)
 {
 	size_t cap = c->out_len + n;
 	char *out;
 
+	if (c->out == NULL)
+		take_spare(c);
 	if (cap <= c->out_cap)
 		return 0;
 	if (cap < c->out_cap * 2)
@@ -98,40 +127,58 @@ static void discount(struct gr_httpd_conn *c, size_t n)
 	c->sent -= n < c->sent ? n : c->sent;
 }
 
-/* Sends all of it, in one's turn. A client may take any time as long as it takes enough. */
-static int send_steadily(struct gr_httpd_conn *c, const struct iovec all[2])
+/* Sends what is left of all, in one's turn. A client may take any time as long as it takes enough. */
+static int send_steadily(struct gr_httpd_conn *c, const struct iovec all[2], size_t *sent)
 {
 	struct pace pace = begin_pace(c);
-	size_t sent = 0;
-	int rc;
-
-	do {
-		double until = gr_until_roughly(pace.seconds);
-		struct iovec rest[2];
-		int n = rest_of(all, sent, rest);
-
-		rc = n == 1 ? gr_stream_write(c->stream, rest[0].iov_base, rest[0].iov_len, until, &sent)
-			    : gr_stream_writev(c->stream, rest, n, until, &sent);
-	} while (rc == GR_TIMEOUT && goes_on(c, &pace));
-	if (rc < 0)
-		discount(c, all[0].iov_len + all[1].iov_len - sent);
-	return rc;
-}
-
-/* Sends what is collected and then these bytes, which stay where they are. */
-static int send_with(struct gr_httpd_conn *c, const char *p, size_t n)
-{
-	struct iovec all[2] = {{c->out, c->out_len}, {(void *)p, n}};
-	int rc = gr_stream_begin_write(c->stream, gr_until_roughly(c->config->write_timeout));
+	int rc = gr_stream_begin_write(c->stream, gr_until(c->config->write_timeout));
 
 	if (rc < 0)
 		return rc;
-	rc = send_steadily(c, all);
+	do {
+		struct iovec rest[2];
+		int n = rest_of(all, *sent, rest);
+
+		rc = gr_stream_writev(c->stream, rest, n, gr_until(pace.seconds), sent);
+	} while (rc == GR_TIMEOUT && goes_on(c, &pace));
 	gr_stream_end_write(c->stream);
-	free(c->out);
-	c->out = NULL;
-	c->out_len = c->out_cap = 0;
+	return rc;
+}
+
+/* Sends what is collected and then these bytes, which stay where they are. Mostly the kernel takes all at once. */
+static int send_with(struct gr_httpd_conn *c, const char *p, size_t n)
+{
+	struct iovec all[2] = {{c->out, c->out_len}, {(void *)p, n}};
+	size_t sent = 0;
+	int rc;
+
 	c->head_at = SIZE_MAX;
+	rc = gr_stream_write_now(c->stream, all, n > 0 ? 2 : 1, &sent);
+	if (rc > 0)
+		rc = send_steadily(c, all, &sent);
+	if (rc < 0)
+		discount(c, c->out_len + n - sent);
+	gr_httpd_give_back(c);
+	return rc;
+}
+
+/* Threads that share a response take turns, each with all that it adds. -EALREADY: another one has finished it meanwhile. */
+static int take_turn(struct gr_httpd_conn *c)
+{
+	uint32_t turn = c->turn;
+	int rc = gr_turn_take(&c->sending, "response (its turn)");
+
+	if (rc == 0 && (c->turn != turn || c->reply == GR_REPLY_DONE)) {
+		gr_turn_give(&c->sending);
+		return -EALREADY;
+	}
+	return rc;
+}
+
+/* Ends the turn; returns rc. */
+static int give_turn(struct gr_httpd_conn *c, int rc)
+{
+	gr_turn_give(&c->sending);
 	return rc;
 }
 
@@ -141,9 +188,16 @@ int gr_httpd_checked(struct gr_httpd_conn *c, int rc)
 	return rc;
 }
 
-int gr_httpd_flush(struct gr_httpd_conn *c)
+static int flush(struct gr_httpd_conn *c)
 {
 	return c->out_len > 0 ? gr_httpd_checked(c, send_with(c, NULL, 0)) : 0;
+}
+
+int gr_httpd_flush(struct gr_httpd_conn *c)
+{
+	int rc = gr_turn_take(&c->sending, "response (its turn)");
+
+	return rc < 0 ? rc : give_turn(c, flush(c));
 }
 
 /* Adds bytes, by copy unless they are many. */
@@ -187,10 +241,12 @@ struct gr_slice gr_httpd_slice_at(lua_State *L, int idx)
 }
 
 static const char TEXT[] = "text/plain; charset=utf-8";
+static const struct gr_slice text_plain = {TEXT, sizeof(TEXT) - 1}, no_type = {NULL, 0};
 
-/* Writes the head of a response whose body has that length (-1: unknown), with these fields and that Content-Type, unless
- * it is NULL. Returns 0 or an enum gr_http_error. */
-static int add_head(struct gr_httpd_conn *c, const struct gr_http_pair *fields, int n, const char *type, int64_t length)
+/* Writes the head of a response whose body has that length (-1: unknown), with these fields and that Content-Type, or
+ * no_type. Returns 0 or an enum gr_http_error. */
+static int add_head(struct gr_httpd_conn *c, const struct gr_http_pair *fields, int n, struct gr_slice type,
+		    int64_t length)
 {
 	struct gr_http_response r = {
 		.status = c->status ? c->status : 200,
@@ -260,9 +316,9 @@ static bool has_body(const struct gr_httpd_conn *c, int64_t length)
 static void add_own_fields(const struct gr_httpd_conn *c, struct fields *f, bool body)
 {
 	if (c->config->server[0] && !find_field(f, "server"))
-		add_field(f, slice("Server"), slice(c->config->server));
+		add_field(f, GR_SLICE("Server"), slice(c->config->server));
 	if (body && !find_field(f, "content-type"))
-		add_field(f, slice("Content-Type"), slice(TEXT));
+		add_field(f, GR_SLICE("Content-Type"), text_plain);
 }
 
 /* ---- Compression ---- */
@@ -311,7 +367,7 @@ static void convert_fields(lua_State *L, struct fields *f)
 	}
 	drop_fields(f, "content-length");
 	drop_fields(f, "accept-ranges");
-	add_field(f, slice("Content-Encoding"), slice("gzip"));
+	add_field(f, GR_SLICE("Content-Encoding"), GR_SLICE("gzip"));
 }
 
 /* Whether the body, of that length, is to be compressed. */
@@ -320,7 +376,7 @@ static bool choose_compression(lua_State *L, struct gr_httpd_conn *c, int env, s
 	if (c->compress == 0 || !is_compressible(c, f, length))
 		return false;
 	if (!find_field(f, "vary"))
-		add_field(f, slice("Vary"), slice("Accept-Encoding"));
+		add_field(f, GR_SLICE("Vary"), GR_SLICE("Accept-Encoding"));
 	if (!is_accepted(L, env))
 		return false;
 	convert_fields(L, f);
@@ -352,7 +408,7 @@ static __attribute__((noinline)) void start_with_fields(lua_State *L, struct gr_
 	}
 	add_own_fields(c, &f, has_body(c, length));
 	gzip = choose_compression(L, c, env, &f, length);
-	rc = add_head(c, f.list, f.n, NULL, gzip ? -1 : length);
+	rc = add_head(c, f.list, f.n, no_type, gzip ? -1 : length);
 	if (rc == 0 && gzip && c->framing != GR_BODY_NONE)
 		rc = gr_httpd_gzip_begin(c, length);
 	lua_settop(L, list - 1);
@@ -362,14 +418,14 @@ static __attribute__((noinline)) void start_with_fields(lua_State *L, struct gr_
 
 void gr_httpd_start(lua_State *L, struct gr_httpd_conn *c, int env, int64_t length)
 {
-	struct gr_http_pair server = {{"Server", 6}, slice(c->config->server)};
+	struct gr_http_pair server = {GR_SLICE("Server"), slice(c->config->server)};
 	int rc;
 
 	if (c->nfields > 0 || c->compress) {
 		start_with_fields(L, c, env, length);
 		return;
 	}
-	rc = add_head(c, &server, server.value.len > 0, has_body(c, length) ? TEXT : NULL, length);
+	rc = add_head(c, &server, server.value.len > 0, has_body(c, length) ? text_plain : no_type, length);
 	if (rc < 0)
 		fail_head(L, rc);
 }
@@ -416,19 +472,29 @@ static int add_compressed(struct gr_httpd_conn *c, const char *p, size_t n)
 {
 	int rc = add_framed(c, p, n);
 
-	return rc == 0 && c->out_len > COLLECT_MAX ? gr_httpd_flush(c) : rc;
+	return rc == 0 && c->out_len > COLLECT_MAX ? flush(c) : rc;
+}
+
+static int add_body(struct gr_httpd_conn *c, const char *p, size_t n, enum gr_httpd_gzip_flush how)
+{
+	return c->gzip ? gr_httpd_gzip_add(c, p, n, how, add_compressed) : add_framed(c, p, n);
 }
 
 int gr_httpd_add_body(struct gr_httpd_conn *c, const char *p, size_t n)
 {
-	return c->gzip ? gr_httpd_gzip_add(c, p, n, GR_GZIP_MORE, add_compressed) : add_framed(c, p, n);
+	int rc = take_turn(c);
+
+	return rc < 0 ? rc : give_turn(c, add_body(c, p, n, GR_GZIP_MORE));
 }
 
 int gr_httpd_send_piece(struct gr_httpd_conn *c, const char *p, size_t n)
 {
-	int rc = c->gzip ? gr_httpd_gzip_add(c, p, n, GR_GZIP_PIECE, add_compressed) : add_framed(c, p, n);
+	int rc = take_turn(c);
 
-	return rc == 0 ? gr_httpd_flush(c) : rc;
+	if (rc < 0)
+		return rc;
+	rc = add_body(c, p, n, GR_GZIP_PIECE);
+	return give_turn(c, rc == 0 ? flush(c) : rc);
 }
 
 /* Ends the body. A body shorter than promised can only be told by closing. */
@@ -445,15 +511,34 @@ static int end_body(struct gr_httpd_conn *c)
 	return rc;
 }
 
-int gr_httpd_complete(struct gr_httpd_conn *c, int rc)
+/* In one's turn. */
+static int complete(struct gr_httpd_conn *c, int rc)
 {
 	if (rc == 0)
 		rc = end_body(c);
 	if (rc == 0 && may_collect(c))
 		gr_httpd_hold(c);
 	else if (rc == 0)
-		rc = gr_httpd_flush(c);
-	return gr_httpd_checked(c, rc);
+		rc = flush(c);
+	return give_turn(c, gr_httpd_checked(c, rc));
+}
+
+int gr_httpd_complete(struct gr_httpd_conn *c, int rc)
+{
+	if (rc == 0)
+		rc = take_turn(c);
+	if (rc < 0)
+		return rc == -EALREADY ? rc : gr_httpd_checked(c, rc);
+	return complete(c, 0);
+}
+
+int gr_httpd_complete_with(struct gr_httpd_conn *c, const char *p, size_t n)
+{
+	int rc = take_turn(c);
+
+	if (rc < 0)
+		return rc == -EALREADY ? rc : gr_httpd_checked(c, rc);
+	return complete(c, add_body(c, p, n, GR_GZIP_MORE));
 }
 
 int gr_httpd_send_status(struct gr_httpd_conn *c, int status, const char *text)
@@ -465,16 +550,14 @@ int gr_httpd_send_status(struct gr_httpd_conn *c, int status, const char *text)
 		return 0;
 	c->status = status;
 	snprintf(body, sizeof(body), "%d %s\n", status, text ? text : gr_http_reason(status));
-	rc = add_head(c, NULL, 0, TEXT, (int64_t)strlen(body));
-	if (rc == 0)
-		rc = gr_httpd_add_body(c, body, strlen(body));
-	return gr_httpd_complete(c, rc);
+	rc = add_head(c, NULL, 0, text_plain, (int64_t)strlen(body));
+	return rc < 0 ? gr_httpd_complete(c, rc) : gr_httpd_complete_with(c, body, strlen(body));
 }
 
-int gr_httpd_send_file(struct gr_httpd_conn *c, int fd, off_t from, size_t len, size_t *sent)
+static int send_file(struct gr_httpd_conn *c, int fd, off_t from, size_t len, size_t *sent)
 {
 	struct pace pace = begin_pace(c);
-	int rc = gr_httpd_flush(c);
+	int rc = (int64_t)len > c->to_send ? -EMSGSIZE : flush(c);
 
 	if (rc == 0)
 		rc = gr_stream_begin_write(c->stream, gr_until(c->config->write_timeout));
@@ -484,5 +567,14 @@ int gr_httpd_send_file(struct gr_httpd_conn *c, int fd, off_t from, size_t len, 
 		rc = gr_stream_sendfile(c->stream, fd, from + (off_t)*sent, len - *sent, gr_until(pace.seconds), sent);
 	} while (rc == GR_TIMEOUT && goes_on(c, &pace));
 	gr_stream_end_write(c->stream);
+	c->sent += *sent;
+	c->to_send -= (int64_t)*sent;
 	return rc;
+}
+
+int gr_httpd_send_file(struct gr_httpd_conn *c, int fd, off_t from, size_t len, size_t *sent)
+{
+	int rc = take_turn(c);
+
+	return rc < 0 ? rc : give_turn(c, send_file(c, fd, from, len, sent));
 }

@@ -18,6 +18,9 @@ struct gr_slice {
 	size_t len;
 };
 
+/* Of a string literal. */
+#define GR_SLICE(literal) ((struct gr_slice){literal, sizeof(literal) - 1})
+
 /* Bits of gr_http_class. */
 enum {
 	GR_CHAR_TOKEN = 1,  /* tchar, RFC 9110 section 5.6.2 */

@@ -84,10 +84,12 @@ static char *put(char *to, const char *p, size_t len)
 	return to + len;
 }
 
-static char *put_text(char *to, const char *text)
+static char *put_slice(char *to, struct gr_slice s)
 {
-	return put(to, text, strlen(text));
+	return put(to, s.p, s.len);
 }
+
+#define PUT(to, literal) put(to, literal, sizeof(literal) - 1)
 
 static char *put_number(char *to, int64_t number)
 {
@@ -103,16 +105,16 @@ static char *put_number(char *to, int64_t number)
 
 static char *put_field(char *to, const struct gr_http_pair *f)
 {
-	to = put(to, f->name.p, f->name.len);
-	to = put(to, ": ", 2);
-	to = put(to, f->value.p, f->value.len);
-	return put(to, "\r\n", 2);
+	to = put_slice(to, f->name);
+	to = PUT(to, ": ");
+	to = put_slice(to, f->value);
+	return PUT(to, "\r\n");
 }
 
 static char *put_length(char *to, int64_t length)
 {
-	to = put_text(to, "Content-Length: ");
-	return put(put_number(to, length), "\r\n", 2);
+	to = PUT(to, "Content-Length: ");
+	return PUT(put_number(to, length), "\r\n");
 }
 
 /* Content-Length is written by put_framing; a Connection of "close" or "keep-alive" alone by put_connection. */
@@ -143,21 +145,23 @@ static size_t fields_size(const struct gr_http_pair *fields, size_t count)
 
 /* ---- Responses. ---- */
 
-static struct gr_slice reason(const struct gr_http_response *r)
+static void set_reason(struct gr_http_response *r)
 {
-	const char *text = gr_http_reason(r->status);
+	const char *text = r->reason.p ? NULL : gr_http_reason(r->status);
 
-	return r->reason.p ? r->reason : (struct gr_slice){text, strlen(text)};
+	if (text)
+		r->reason = (struct gr_slice){text, strlen(text)};
 }
 
-static size_t response_bound(const struct gr_http_response *r, struct gr_slice phrase)
+static size_t response_bound(const struct gr_http_response *r)
 {
-	return OWN_FIELDS + phrase.len + (r->type ? strlen(r->type) : 0) + fields_size(r->fields, r->nfields);
+	return OWN_FIELDS + r->reason.len + r->type.len + fields_size(r->fields, r->nfields);
 }
 
-size_t gr_http_response_bound(const struct gr_http_response *r)
+size_t gr_http_response_bound(struct gr_http_response *r)
 {
-	return response_bound(r, reason(r));
+	set_reason(r);
+	return response_bound(r);
 }
 
 /* Neither body nor framing: RFC 9112 section 6.3. */
@@ -192,18 +196,19 @@ static int decide(struct gr_http_response *r, const struct noted *n)
 
 static char *put_status(char *to, int status, struct gr_slice phrase)
 {
-	to = put_text(to, "HTTP/1.1 ");
-	to = put_number(to, status);
-	*to++ = ' ';
-	to = put(to, phrase.p, phrase.len);
-	return put(to, "\r\n", 2);
+	const char digits[] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10), (char)('0' + status % 10), ' '};
+
+	to = PUT(to, "HTTP/1.1 ");
+	to = put(to, digits, sizeof(digits));
+	to = put_slice(to, phrase);
+	return PUT(to, "\r\n");
 }
 
 /* 304 names only a length that was asked for: it would be that of the 200. */
 static char *put_framing(char *to, const struct gr_http_response *r, const struct noted *n)
 {
 	if (r->body == GR_BODY_CHUNKED)
-		return put_text(to, "Transfer-Encoding: chunked\r\n");
+		return PUT(to, "Transfer-Encoding: chunked\r\n");
 	if (is_bare(r) || r->length < 0 || (r->status == 304 && n->length < 0))
 		return to;
 	return put_length(to, r->length);
@@ -214,48 +219,48 @@ static char *put_connection(char *to, const struct gr_http_response *r)
 	if (r->status < 200)
 		return to;
 	if (!r->keep_alive)
-		return put_text(to, "Connection: close\r\n");
-	return r->minor == 0 ? put_text(to, "Connection: keep-alive\r\n") : to;
+		return PUT(to, "Connection: close\r\n");
+	return r->minor == 0 ? PUT(to, "Connection: keep-alive\r\n") : to;
 }
 
-static char *put_type(char *to, const char *type)
+static char *put_type(char *to, struct gr_slice type)
 {
-	to = put_text(to, "Content-Type: ");
-	return put(put_text(to, type), "\r\n", 2);
+	to = PUT(to, "Content-Type: ");
+	return PUT(put_slice(to, type), "\r\n");
 }
 
 static char *put_date(char *to, const char *date)
 {
-	to = put_text(to, "Date: ");
-	return put(put(to, date, GR_HTTP_DATE), "\r\n", 2);
+	to = PUT(to, "Date: ");
+	return PUT(put(to, date, GR_HTTP_DATE), "\r\n");
 }
 
 ssize_t gr_http_write_response(struct gr_http_response *r, char *buf, size_t size)
 {
-	struct gr_slice phrase = reason(r);
 	struct noted n = {.length = -1};
 	char *to = buf;
 	int rc;
 
-	if (r->status < 100 || r->status > 999 || (r->reason.p && !is_value(r->reason)))
+	set_reason(r);
+	if (r->status < 100 || r->status > 999 || !is_value(r->reason))
 		return GR_HTTP_BAD_STATUS;
 	rc = check_fields(r->fields, r->nfields, &n);
 	if (rc < 0)
 		return rc;
-	if (size < response_bound(r, phrase))
+	if (size < response_bound(r))
 		return GR_HTTP_NO_SPACE;
 	rc = decide(r, &n);
 	if (rc < 0)
 		return rc;
-	to = put_status(to, r->status, phrase);
+	to = put_status(to, r->status, r->reason);
 	to = put_fields(to, r->fields, r->nfields);
-	if (r->type)
+	if (r->type.p)
 		to = put_type(to, r->type);
 	if (r->date && !n.date && r->status >= 200)
 		to = put_date(to, r->date);
 	to = put_framing(to, r, &n);
 	to = put_connection(to, r);
-	return put(to, "\r\n", 2) - buf;
+	return PUT(to, "\r\n") - buf;
 }
 
 /* ---- Requests. ---- */
@@ -303,7 +308,7 @@ static char *put_request_line(char *to, const struct gr_http_request *r)
 	to = put(to, r->method.p, r->method.len);
 	*to++ = ' ';
 	to = put(to, r->target.p, r->target.len);
-	return put_text(to, " HTTP/1.1\r\n");
+	return PUT(to, " HTTP/1.1\r\n");
 }
 
 ssize_t gr_http_write_request(struct gr_http_request *r, char *buf, size_t size)
@@ -324,10 +329,10 @@ ssize_t gr_http_write_request(struct gr_http_request *r, char *buf, size_t size)
 		to = put_field(to, &(struct gr_http_pair){{"Host", 4}, r->host});
 	to = put_fields(to, r->fields, r->nfields);
 	if (r->body == GR_BODY_CHUNKED)
-		to = put_text(to, "Transfer-Encoding: chunked\r\n");
+		to = PUT(to, "Transfer-Encoding: chunked\r\n");
 	else if (r->length > 0 || n.length == 0 || names_zero(r))
 		to = put_length(to, r->length);
 	if (!r->keep_alive)
-		to = put_text(to, "Connection: close\r\n");
-	return put(to, "\r\n", 2) - buf;
+		to = PUT(to, "Connection: close\r\n");
+	return PUT(to, "\r\n") - buf;
 }

@@ -17,10 +17,10 @@ struct gr_http_pair {
 struct gr_http_response {
 	/* what is known */
 	int status;             /* 100-999 */
-	struct gr_slice reason; /* p == NULL: the standard phrase */
+	struct gr_slice reason; /* p == NULL: the standard phrase, which is filled in */
 	const struct gr_http_pair *fields;
 	size_t nfields;
-	const char *type;           /* a Content-Type that is known to be valid, NULL for none; not among `fields` then */
+	struct gr_slice type;       /* a Content-Type that is known to be valid, p == NULL: none; not among `fields` then */
 	const char *date;           /* GR_HTTP_DATE bytes, NULL for none; not sent with 1xx or when `fields` have one */
 	enum gr_http_method method; /* of the request */
 	uint8_t minor;              /* of the request */
@@ -32,7 +32,7 @@ struct gr_http_response {
 };
 
 /* Bytes that are always enough for gr_http_write_response. */
-size_t gr_http_response_bound(const struct gr_http_response *r);
+size_t gr_http_response_bound(struct gr_http_response *r);
 
 /* Writes the head up to and with its empty line. Of `fields`, Content-Length must be the body's, or is its length if
  * that is not known; "close" in Connection ends keep_alive; "keep-alive" there does not count; Transfer-Encoding is an

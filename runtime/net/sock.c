@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 const struct gr_sock_opts gr_sock_defaults = {.nodelay = true, .backlog = 1024, .mode = -1};
@@ -253,14 +254,15 @@ int gr_sock_adopt(int fd, enum gr_sock_role role, const struct gr_sock_opts *opt
 	return rc < 0 ? rc : set_flags(fd);
 }
 
-/* Moving bytes. */
+/* Moving bytes. Not by recv(2) and its like: when there is another OS thread, such as the watchdog's, libc switches
+ * pthread_cancel on and off around them, which takes 20 ns of each call. */
 
 ssize_t gr_sock_recv(int fd, void *buf, size_t len)
 {
 	ssize_t n;
 
 	do
-		n = recv(fd, buf, len, 0);
+		n = syscall(SYS_recvfrom, fd, buf, len, 0, NULL, NULL);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }
@@ -270,7 +272,18 @@ ssize_t gr_sock_send(int fd, const void *buf, size_t len)
 	ssize_t n;
 
 	do
-		n = send(fd, buf, len, MSG_NOSIGNAL);
+		n = syscall(SYS_sendto, fd, buf, len, MSG_NOSIGNAL, NULL, 0);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+ssize_t gr_sock_sendv(int fd, const struct iovec *iov, int count)
+{
+	struct msghdr m = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
+	ssize_t n;
+
+	do
+		n = syscall(SYS_sendmsg, fd, &m, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }

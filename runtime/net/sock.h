@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "net/addr.h"
 
@@ -64,6 +65,7 @@ int gr_sock_adopt(int fd, enum gr_sock_role role, const struct gr_sock_opts *opt
 /* One attempt each: the number of bytes (0 from recv: the end), or a negative errno. Never a SIGPIPE. */
 ssize_t gr_sock_recv(int fd, void *buf, size_t len);
 ssize_t gr_sock_send(int fd, const void *buf, size_t len);
+ssize_t gr_sock_sendv(int fd, const struct iovec *iov, int count);
 
 /* Takes the pending error of the socket: 0 or a negative errno. */
 int gr_sock_error(int fd);

@@ -21,35 +21,20 @@ enum { CALLS_MAX = 32 }; /* system calls in a row without letting others run */
 
 static ssize_t sock_read(struct gr_stream *s, void *buf, size_t len)
 {
-	ssize_t n;
+	ssize_t n = gr_sock_recv(s->fd, buf, len);
 
-	do
-		n = recv(s->fd, buf, len, 0);
-	while (n < 0 && errno == EINTR);
-	n = n < 0 ? -errno : n;
 	s->drained = n == -EAGAIN || (n > 0 && (size_t)n < len);
 	return n;
 }
 
 static ssize_t sock_write(struct gr_stream *s, const void *buf, size_t len)
 {
-	ssize_t n;
-
-	do
-		n = send(s->fd, buf, len, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
+	return gr_sock_send(s->fd, buf, len);
 }
 
 static ssize_t sock_writev(struct gr_stream *s, const struct iovec *iov, int count)
 {
-	struct msghdr m = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
-	ssize_t n;
-
-	do
-		n = sendmsg(s->fd, &m, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
+	return gr_sock_sendv(s->fd, iov, count);
 }
 
 static int sock_shutdown(struct gr_stream *s, int how)
@@ -341,6 +326,22 @@ static int write_one_corked(struct gr_stream *s, const char *p, size_t n, double
 	struct iovec all = {.iov_base = (void *)p, .iov_len = n};
 
 	return write_corked(s, &all, 1, until, sent);
+}
+
+int gr_stream_write_now(struct gr_stream *s, const struct iovec *iov, int n, size_t *sent)
+{
+	size_t want = total(iov, n);
+	ssize_t k;
+
+	gr_stream_share();
+	if (s->fd < 0 || s->writing || s->wr.waiter || s->unready || s->cork)
+		return 1;
+	k = n == 1 ? s->ops->write(s, iov->iov_base, want) : s->ops->writev(s, iov, n);
+	if (k < 0)
+		return k == -EAGAIN ? 1 : (int)k;
+	s->sent += (size_t)k;
+	*sent += (size_t)k;
+	return (size_t)k < want || s->unsent;
 }
 
 int gr_stream_write(struct gr_stream *s, const char *p, size_t n, double until, size_t *sent)

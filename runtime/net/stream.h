@@ -139,6 +139,10 @@ void gr_stream_end_write(struct gr_stream *s);
 int gr_stream_write(struct gr_stream *s, const char *p, size_t n, double until, size_t *sent);
 int gr_stream_writev(struct gr_stream *s, struct iovec *iov, int n, double until, size_t *sent);
 
+/* One attempt, without a turn. Returns 0: all of it is sent; 1: the rest has to be written in one's turn; or a negative
+ * errno. Parks only to let others run. */
+int gr_stream_write_now(struct gr_stream *s, const struct iovec *iov, int n, size_t *sent);
+
 /* Corking. From gr_stream_cork to gr_stream_uncork, which must follow, what the calling thread writes is collected, up to
  * 64 KiB, and sent in one piece. It nests. A write of another thread sends first what was collected, then its own.
  * gr_stream_cork returns 0; 1 = another thread has a cork here, so that the caller is not corked and must not uncork;
