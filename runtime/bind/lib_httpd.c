@@ -400,28 +400,36 @@ static int l_run(lua_State *L)
 	return end_of_connection(L, rc);
 }
 
-/* fail(state, log, status): after an error of the handler. Answers with that status if nothing was sent yet, else breaks
- * the connection off. Returns true if run may go on. */
+static bool has_request(lua_State *L, int env)
+{
+	bool has;
+
+	lua_rawgeti(L, env, GR_HTTPD_REQUEST);
+	has = lua_toboolean(L, -1);
+	lua_pop(L, 1);
+	return has;
+}
+
+/* fail(state, log, status): after an error of the handler. Answers with that status if nothing was sent yet, breaks the
+ * connection off if a part was; a response that is complete stays what it is. Returns true if run may go on. */
 static int l_fail(lua_State *L)
 {
 	struct gr_httpd_conn *c = check_conn(L);
 	int status = (int)luaL_checkinteger(L, 3);
-	bool open;
 
 	gr_httpd_take_back(c);
-	open = c->reply == GR_REPLY_OPEN;
 	lua_settop(L, 3);
 	lua_pushvalue(L, 2);
 	lua_replace(L, 3);
 	lua_getfenv(L, 1);
-	if (open) {
+	if (c->reply == GR_REPLY_OPEN) {
 		c->nfields = 0;
 		if (gr_httpd_send_status(c, status, NULL) < 0)
-			c->keep = open = false;
-	} else if (c->reply == GR_REPLY_STARTED) {
+			c->keep = false;
+	} else if (c->reply == GR_REPLY_STARTED || !has_request(L, 4)) {
 		c->keep = false;
 	}
-	lua_pushboolean(L, end_request(L, c) && open);
+	lua_pushboolean(L, end_request(L, c));
 	return 1;
 }
 

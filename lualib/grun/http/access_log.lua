@@ -127,7 +127,7 @@ function M.new(option, path)
   -- A log that fails must not end connections. What cancels the thread is not the log's failure.
   return function(...)
     local ok, err = xpcall(log, core.traceback, ...)
-    if not ok and not rawequal(err, rawget(core.current(), "_cancel")) then
+    if not ok and not thread.is_own_cancel(err) then
       thread.report("the access log", thread.caught(err))
     end
   end

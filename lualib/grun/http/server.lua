@@ -183,7 +183,7 @@ local function serve(self, conn, state)
     local ok, err = xpcall(httpd.run, core.traceback, state, self.app, log)
     if ok then
       return end_websocket(conn, 1000)
-    elseif rawequal(err, rawget(core.current(), "_cancel")) then
+    elseif thread.is_own_cancel(err) then
       end_websocket(conn)
       return error(err, 0)
     end
