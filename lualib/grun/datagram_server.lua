@@ -11,6 +11,7 @@
 local core = require("grun.core")
 local datagram = require("grun.datagram")
 local service = require("grun.service")
+local thread = require("grun.thread")
 
 local BURST = 32 -- datagrams in a row before other threads run
 local HANDLERS = 1024 -- at once
@@ -120,7 +121,7 @@ end
 -- Raises what is to end this thread.
 local function fail(self, err, peer)
   local t, on_error = core.current(), self._on_error
-  local cancelled = rawequal(err, rawget(t, "_cancel"))
+  local cancelled = thread.is_own_cancel(err)
   self._errors = self._errors + (cancelled and 0 or 1)
   if cancelled or not on_error then
     if t.name == nil or t.name == self._name then
@@ -307,7 +308,7 @@ end
 -- Whoever cancels a thread that is not inside a handler means the server.
 local function was_cancelled_outside(self, me, err)
   local waits = self._standby == me or self._leader == me and not self._inside
-  return waits and rawequal(err, rawget(me, "_cancel"))
+  return waits and thread.is_own_cancel(err)
 end
 
 local function leave(self, me)

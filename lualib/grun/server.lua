@@ -5,6 +5,7 @@ local core = require("grun.core")
 local net = require("grun.socket")
 local scope = require("grun.scope")
 local service = require("grun.service")
+local thread = require("grun.thread")
 
 local MAX_ACCEPT = 100 -- connections accepted in a row before others run
 local PAUSE_MIN, PAUSE_MAX = 0.01, 1 -- seconds between attempts while no thread can be spawned
@@ -57,7 +58,7 @@ end
 
 local function fail(self, conn, err)
   local t, on_error = core.current(), self._on_error
-  local cancelled = rawequal(err, rawget(t, "_cancel"))
+  local cancelled = thread.is_own_cancel(err)
   if cancelled or not on_error then
     t.name = t.name or tostring(conn)
     finished(self, conn)
@@ -370,7 +371,9 @@ function M.server(address, handler, opts)
     handler = http.handler
     address = http.listen
     of_socket.max_unsent = of_socket.max_unsent or http.max_unsent
-    of_socket.alpn = of_socket.alpn or tls and not of_socket.tls and { "http/1.1" } or nil
+    if tls and not of_socket.tls then
+      of_socket.alpn = of_socket.alpn or { "http/1.1", "http/1.0" }
+    end
   end
   local message, code
   if address:find("^systemd:") then

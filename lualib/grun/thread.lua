@@ -234,6 +234,13 @@ function M.pass_on(from, to)
   rawset(from, "_passed_on", true)
 end
 
+--- Is that what the waits of the running thread raise since it was cancelled? Any other value, nil
+--- too, is an error.
+function M.is_own_cancel(err)
+  local cancel = rawget(core.current(), "_cancel")
+  return cancel ~= nil and rawequal(err, cancel)
+end
+
 --- An error that was caught in the running thread, with the traceback of where it was thrown.
 function M.caught(err)
   local me = core.current()

@@ -20,6 +20,7 @@ enum {
 	LINGER_MAX = 16 << 20, /* … bytes that are taken from a client which has not read our response */
 	LINGER_PIECE = 64 << 10,
 	LOGGED_LINE = 1000, /* bytes of what was no request */
+	SEND_FIRST = -EINPROGRESS,
 };
 
 /* ---- Configuration ---- */
@@ -122,11 +123,10 @@ static int l_conn_gc(lua_State *L)
 {
 	struct gr_httpd_conn *c = check_conn(L);
 
+	gr_httpd_unhold(c);
 	gr_httpd_gzip_free(c);
 	free(c->out);
-	free(c->peer);
 	c->out = NULL;
-	c->peer = NULL;
 	return 0;
 }
 
@@ -145,6 +145,8 @@ static int l_open(lua_State *L)
 	c->idle_since = gr_now();
 	c->keep = true;
 	c->reply = GR_REPLY_DONE;
+	if (s->fd < 0 || gr_sock_peer(s->fd, &c->peer) < 0)
+		c->peer.len = 0;
 	luaL_getmetatable(L, CONN_CLASS);
 	lua_setmetatable(L, -2);
 	lua_createtable(L, GR_HTTPD_FIELDS, 1);
@@ -178,13 +180,9 @@ static int read_proxy(struct gr_httpd_conn *c)
 	ssize_t n = gr_stream_scan(c->stream, scan_proxy, &proxy, &until, &p);
 
 	gr_stream_done(c->stream);
-	if (n <= 0 || proxy.local)
-		return n > 0 ? 1 : (int)n;
-	c->peer = malloc(sizeof(*c->peer));
-	if (c->peer == NULL)
-		return -ENOMEM;
-	*c->peer = proxy.from;
-	return 1;
+	if (n > 0 && !proxy.local)
+		c->peer = proxy.from;
+	return n > 0 ? 1 : (int)n;
 }
 
 /* ---- One head ---- */
@@ -200,6 +198,7 @@ struct head_scan {
 	double until;
 };
 
+/* SEND_FIRST: the rest has to be waited for, and the client maybe waits for the answers that are collected. */
 static ssize_t scan_head(void *user, const char *p, size_t n)
 {
 	struct head_scan *scan = user;
@@ -216,7 +215,7 @@ static ssize_t scan_head(void *user, const char *p, size_t n)
 		memcpy(scan->own, shared_fields, h->nfields * sizeof(*scan->own));
 		h->fields = scan->own;
 	}
-	return len;
+	return len == 0 && scan->conn->out_len > 0 ? SEND_FIRST : len;
 }
 
 static void free_scan(struct head_scan *scan)
@@ -268,14 +267,10 @@ static void push_line(lua_State *L, const struct gr_stream *s)
 	lua_pushlstring(L, n > 0 ? s->data : "", n > 0 && s->data[n - 1] == '\r' ? n - 1 : n);
 }
 
-static void push_peer(lua_State *L, const struct gr_httpd_conn *c)
+void gr_httpd_push_peer(lua_State *L, const struct gr_httpd_conn *c)
 {
-	struct gr_addr addr;
-
-	if (c->peer)
-		gr_net_push_addr(L, c->peer);
-	else if (c->stream->fd >= 0 && gr_sock_peer(c->stream->fd, &addr) == 0)
-		gr_net_push_addr(L, &addr);
+	if (c->peer.len > 0)
+		gr_net_push_addr(L, &c->peer);
 	else
 		lua_pushnil(L);
 }
@@ -292,7 +287,7 @@ static void refuse_and_log(lua_State *L, struct gr_httpd_conn *c, int rc)
 		lua_pushinteger(L, c->status);
 		lua_pushnumber(L, (lua_Number)c->sent);
 		lua_pushnumber(L, 0);
-		push_peer(L, c);
+		gr_httpd_push_peer(L, c);
 		lua_pushvalue(L, 5);
 		lua_call(L, 6, 0);
 	}
@@ -310,7 +305,9 @@ static int next_request(lua_State *L, struct gr_httpd_conn *c, int env)
 	c->idle_since = gr_now_roughly();
 	scan.until = c->idle_since + c->config->idle_timeout;
 	gr_http_head_init(&scan.head, shared_fields, &c->config->limits);
-	n = gr_stream_scan(c->stream, scan_head, &scan, &scan.until, &p);
+	do
+		n = gr_stream_scan(c->stream, scan_head, &scan, &scan.until, &p);
+	while (n == SEND_FIRST && (n = gr_httpd_flush(c)) == 0);
 	idle = c->idle;
 	c->idle = false;
 	if (n <= 0) {
@@ -403,27 +400,44 @@ static int l_run(lua_State *L)
 	return end_of_connection(L, rc);
 }
 
-/* fail(state, log, status): after an error of the handler. Answers with that status if nothing was sent yet, else breaks
- * the connection off. Returns true if run may go on. */
+static bool has_request(lua_State *L, int env)
+{
+	bool has;
+
+	lua_rawgeti(L, env, GR_HTTPD_REQUEST);
+	has = lua_toboolean(L, -1);
+	lua_pop(L, 1);
+	return has;
+}
+
+/* fail(state, log, status): after an error of the handler. Answers with that status if nothing was sent yet, breaks the
+ * connection off if a part was; a response that is complete stays what it is. Returns true if run may go on. */
 static int l_fail(lua_State *L)
 {
 	struct gr_httpd_conn *c = check_conn(L);
 	int status = (int)luaL_checkinteger(L, 3);
-	bool open = c->reply == GR_REPLY_OPEN;
 
+	gr_httpd_take_back(c);
 	lua_settop(L, 3);
 	lua_pushvalue(L, 2);
 	lua_replace(L, 3);
 	lua_getfenv(L, 1);
-	if (open) {
+	if (c->reply == GR_REPLY_OPEN) {
 		c->nfields = 0;
 		if (gr_httpd_send_status(c, status, NULL) < 0)
-			c->keep = open = false;
-	} else if (c->reply == GR_REPLY_STARTED) {
+			c->keep = false;
+	} else if (c->reply == GR_REPLY_STARTED || !has_request(L, 4)) {
 		c->keep = false;
 	}
-	lua_pushboolean(L, end_request(L, c) && open);
+	lua_pushboolean(L, end_request(L, c));
 	return 1;
+}
+
+/* abandon(state): nothing more is sent of the present response. */
+static int l_abandon(lua_State *L)
+{
+	gr_httpd_take_back(check_conn(L));
+	return 0;
 }
 
 /* linger(state): before the connection is closed. The kernel answers bytes that nobody read with a reset, which may overtake
@@ -486,6 +500,7 @@ static const luaL_Reg functions[] = {
 	{"open", l_open},
 	{"run", l_run},
 	{"fail", l_fail},
+	{"abandon", l_abandon},
 	{"linger", l_linger},
 	{"request", l_request},
 	{"is_idle", l_is_idle},

@@ -59,7 +59,7 @@ struct gr_httpd_conn {
 	bool refused;         /* what it sent last was no request */
 	bool stuck;           /* it takes nothing any more */
 	bool taken;           /* upgraded: its bytes are no longer HTTP */
-	struct gr_addr *peer; /* heap: as a PROXY protocol header says; NULL = the socket's */
+	struct gr_addr peer;  /* also when it has gone; as a PROXY protocol header says; len 0 = unknown */
 	/* the request's body */
 	bool want_continue; /* the client waits for "100 Continue" before it sends the body */
 	struct gr_body body;
@@ -81,6 +81,7 @@ struct gr_httpd_conn {
 	struct gr_turn sending;
 	char *out;
 	size_t out_len, out_cap;
+	size_t head_at; /* where in it the present response begins; SIZE_MAX: some of that is sent */
 };
 
 /* One request. A userdata; the spans of `head` count from `bytes`. */
@@ -94,6 +95,9 @@ struct gr_httpd_request {
 };
 
 int luaopen_grun_core_httpd(lua_State *L);
+
+/* Pushes the client's address, or nil. */
+void gr_httpd_push_peer(lua_State *L, const struct gr_httpd_conn *c);
 
 /* ---- Requests (lib_httpd_request.c) ---- */
 
@@ -113,6 +117,9 @@ void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct g
 int gr_httpd_l_parse_query(lua_State *L);
 
 /* ---- Bodies of requests (lib_httpd_body.c) ---- */
+
+/* Whether gr_httpd_skip_body would try to: a client can be told beforehand when the connection is to end. */
+bool gr_httpd_can_skip_body(const struct gr_httpd_conn *c);
 
 /* Reads what is left of the body and drops it. Returns whether the connection can go on: the body has ended, and was
  * not too long to wait for. Parks. */
@@ -166,8 +173,23 @@ int gr_httpd_send_file(struct gr_httpd_conn *c, int fd, off_t from, size_t len, 
 /* Sends what has been collected. Returns 0 or an error. Parks. */
 int gr_httpd_flush(struct gr_httpd_conn *c);
 
+/* What was collected is sent, or lost. */
+void gr_httpd_give_back(struct gr_httpd_conn *c);
+
 /* Returns rc. What was sent in part cannot be followed by another response: after an error the connection ends. */
 int gr_httpd_checked(struct gr_httpd_conn *c, int rc);
+
+/* ---- What is not sent yet (lib_httpd_hold.c) ---- */
+
+/* Complete responses wait to go out together with the next one; but not longer than the thread runs. */
+void gr_httpd_hold(struct gr_httpd_conn *c);
+
+/* The connection goes away. */
+void gr_httpd_unhold(const struct gr_httpd_conn *c);
+
+/* Before a response that failed is given up: takes back what is written of it, if nothing was sent. Else makes sure that
+ * its client does not take what it has for the whole. */
+void gr_httpd_take_back(struct gr_httpd_conn *c);
 
 /* ---- Compression (lib_httpd_gzip.c) ---- */
 

@@ -51,15 +51,21 @@ static ssize_t read_piece(struct gr_httpd_conn *c, const char **p)
 	return n < 0 ? checked(c, (int)n) : n;
 }
 
+/* A client that waits for "100 Continue" may or may not send its body now: nobody can tell what follows. */
+bool gr_httpd_can_skip_body(const struct gr_httpd_conn *c)
+{
+	if (c->body.kind == GR_BODY_NONE)
+		return true;
+	return !c->want_continue && (c->body.kind != GR_BODY_LENGTH || c->body.left <= SKIP_MAX);
+}
+
 bool gr_httpd_skip_body(struct gr_httpd_conn *c)
 {
 	int64_t budget = SKIP_MAX;
 	const char *p = NULL;
 	ssize_t n;
 
-	/* A client that waits for "100 Continue" may or may not send its body now: nobody can tell what follows. */
-	if (c->body.kind != GR_BODY_NONE &&
-	    (c->want_continue || (c->body.kind == GR_BODY_LENGTH && c->body.left > budget)))
+	if (!gr_httpd_can_skip_body(c))
 		return false;
 	while (c->body.kind != GR_BODY_NONE && budget > 0) {
 		n = read_piece(c, &p);

@@ -227,16 +227,6 @@ static void get_scheme(lua_State *L, const struct gr_httpd_request *r)
 	lua_pushstring(L, https ? "https" : "http");
 }
 
-static void push_name(lua_State *L, const struct gr_httpd_request *r, int (*name)(int, struct gr_addr *))
-{
-	struct gr_addr addr;
-
-	if (r->conn->stream->fd < 0 || name(r->conn->stream->fd, &addr) < 0)
-		lua_pushnil(L);
-	else
-		gr_net_push_addr(L, &addr);
-}
-
 static void get_peer(lua_State *L, const struct gr_httpd_request *r)
 {
 	struct gr_slice node = forwarded(r, "x-forwarded-for");
@@ -244,15 +234,18 @@ static void get_peer(lua_State *L, const struct gr_httpd_request *r)
 
 	if (node.p && gr_forwarded_node(node, &addr))
 		gr_net_push_addr(L, &addr);
-	else if (r->conn->peer)
-		gr_net_push_addr(L, r->conn->peer);
 	else
-		push_name(L, r, gr_sock_peer);
+		gr_httpd_push_peer(L, r->conn);
 }
 
 static void get_sockname(lua_State *L, const struct gr_httpd_request *r)
 {
-	push_name(L, r, gr_sock_name);
+	struct gr_addr addr;
+
+	if (r->conn->stream->fd < 0 || gr_sock_name(r->conn->stream->fd, &addr) < 0)
+		lua_pushnil(L);
+	else
+		gr_net_push_addr(L, &addr);
 }
 
 static void get_content_length(lua_State *L, const struct gr_httpd_request *r)

@@ -40,11 +40,21 @@ static int reply_empty(lua_State *L, struct gr_httpd_conn *c, int env)
 	return gr_httpd_complete(c, 0);
 }
 
+/* Headers in the place of the body must not be lost without a word. */
+static void check_empty(lua_State *L, int idx)
+{
+	lua_pushnil(L);
+	if (lua_next(L, idx))
+		luaL_error(L, "bad response: the body is a table, but no list");
+}
+
 static int64_t table_length(lua_State *L, int idx)
 {
 	int64_t length = 0;
 	size_t n = lua_objlen(L, idx);
 
+	if (n == 0)
+		check_empty(L, idx);
 	for (size_t i = 1; i <= n; i++) {
 		lua_rawgeti(L, idx, (int)i);
 		if (!lua_isstring(L, -1))
@@ -180,6 +190,21 @@ static int complete_shared(struct gr_httpd_conn *c)
 	return rc == -EALREADY ? 0 : rc;
 }
 
+/* The handler gave no body. With a message it failed; if the client did, its status says so. */
+static int reply_nothing(lua_State *L, struct gr_httpd_conn *c, int env, const char *message)
+{
+	c->status = c->status ? c->status : default_status(c);
+	if (message && c->status < 400)
+		return luaL_error(L, "%s", message);
+	return reply_empty(L, c, env);
+}
+
+/* nil and a message, such as `return req:body()` may be. */
+static bool is_failure(lua_State *L, int first, int n)
+{
+	return n > 1 && lua_isnil(L, first) && lua_type(L, first + 1) == LUA_TSTRING;
+}
+
 int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int env, int first)
 {
 	int n = lua_gettop(L) - first + 1;
@@ -205,10 +230,8 @@ int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int env, int first)
 		c->keep = false;
 		return gr_httpd_send_status(c, 501, NULL);
 	}
-	if (n == 0) {
-		c->status = c->status ? c->status : default_status(c);
-		return reply_empty(L, c, env);
-	}
+	if (n == 0 || is_failure(L, first, n))
+		return reply_nothing(L, c, env, n == 0 ? NULL : lua_tostring(L, first + 1));
 	if (alone) {
 		if (n > 1)
 			return luaL_error(L, "bad response: a body and %d more values", n - 1);

@@ -26,7 +26,7 @@ static struct {
 	size_t cap;
 } spare;
 
-static void give_back(struct gr_httpd_conn *c)
+void gr_httpd_give_back(struct gr_httpd_conn *c)
 {
 	if (c->out_cap > spare.cap && c->out_cap <= COLLECT_MAX) {
 		free(spare.p);
@@ -150,13 +150,15 @@ static int send_with(struct gr_httpd_conn *c, const char *p, size_t n)
 {
 	struct iovec all[2] = {{c->out, c->out_len}, {(void *)p, n}};
 	size_t sent = 0;
-	int rc = gr_stream_write_now(c->stream, all, n > 0 ? 2 : 1, &sent);
+	int rc;
 
+	c->head_at = SIZE_MAX;
+	rc = gr_stream_write_now(c->stream, all, n > 0 ? 2 : 1, &sent);
 	if (rc > 0)
 		rc = send_steadily(c, all, &sent);
 	if (rc < 0)
 		discount(c, c->out_len + n - sent);
-	give_back(c);
+	gr_httpd_give_back(c);
 	return rc;
 }
 
@@ -254,7 +256,7 @@ static int add_head(struct gr_httpd_conn *c, const struct gr_http_pair *fields, 
 		.date = date_now(),
 		.method = c->method,
 		.minor = c->minor,
-		.keep_alive = c->keep && !c->config->stopping && !c->taken,
+		.keep_alive = c->keep && !c->config->stopping && !c->taken && gr_httpd_can_skip_body(c),
 		.length = length,
 	};
 	size_t bound = gr_http_response_bound(&r);
@@ -265,6 +267,7 @@ static int add_head(struct gr_httpd_conn *c, const struct gr_http_pair *fields, 
 	len = gr_http_write_response(&r, c->out + c->out_len, bound);
 	if (len < 0)
 		return (int)len;
+	c->head_at = c->out_len;
 	c->out_len += (size_t)len;
 	c->keep = r.keep_alive;
 	c->framing = r.body;
@@ -513,7 +516,9 @@ static int complete(struct gr_httpd_conn *c, int rc)
 {
 	if (rc == 0)
 		rc = end_body(c);
-	if (rc == 0 && !may_collect(c))
+	if (rc == 0 && may_collect(c))
+		gr_httpd_hold(c);
+	else if (rc == 0)
 		rc = flush(c);
 	return give_turn(c, gr_httpd_checked(c, rc));
 }

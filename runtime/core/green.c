@@ -132,13 +132,17 @@ static void do_nothing(void)
 {
 }
 
-/* Tracing rides on the one test that every switch makes: on_switch is never NULL then. */
+static void (*on_leave)(void) = do_nothing;
+
+/* All that is to be done rides on the one test that every switch makes: on_switch is never NULL then. */
 static void before_switch(struct gr_green *self, struct gr_green *next)
 {
-	void (*f)(void) = gr_hub.on_switch;
+	void (*f)(void) = gr_hub.on_switch, (*leave)(void) = on_leave;
 
 	gr_hub.on_switch = gr_hub.trace ? do_nothing : NULL;
+	on_leave = do_nothing;
 	f();
+	leave();
 	if (gr_hub.trace)
 		gr_hub.trace(self, next);
 }
@@ -147,6 +151,12 @@ static void before_switch(struct gr_green *self, struct gr_green *next)
 void gr_green_end_turn(void)
 {
 	__atomic_store_n(&runq.budget, 0, __ATOMIC_RELAXED);
+}
+
+void gr_green_on_leave(void (*fn)(void))
+{
+	on_leave = fn;
+	gr_green_trace();
 }
 
 void gr_green_trace(void)

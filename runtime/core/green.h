@@ -156,6 +156,9 @@ void gr_green_free_all(void);
 void gr_abandon(void);
 /* The next thread that yields or parks lets the hub poll; from any OS thread. */
 void gr_green_end_turn(void);
+/* Calls fn once, before the next switch, for what must not wait as long as the current thread may. Must not switch. One at
+ * a time. */
+void gr_green_on_leave(void (*fn)(void));
 /* From now on gr_hub.trace is called before every switch. */
 void gr_green_trace(void);
 /* See gr_hub_seed. */

@@ -26,7 +26,7 @@ struct gr_hub {
 	void (*on_release)(struct gr_green *g);
 	/* Asked before every wait: 0, or GR_MISUSE if the current thread is where it cannot wait. */
 	int (*may_wait)(void);
-	/* Called once, before the next switch, and NULL again from then on. Must not switch. */
+	/* Called once, before the next switch, and NULL again from then on. Must not switch. See also gr_green_on_leave. */
 	void (*on_switch)(void);
 	/* Called before every switch, once gr_green_trace was called; and before every poll. Must not switch. */
 	void (*trace)(struct gr_green *from, struct gr_green *to);

@@ -2,6 +2,7 @@
 -- Access logs: lines made of gunicorn's atoms (its manual, "access_log_format").
 
 local core = require("grun.core")
+local log_file = require("grun.http.log_file")
 local thread = require("grun.thread")
 
 local M = {}
@@ -102,13 +103,9 @@ local function format_line(pieces, ...)
   return table.concat(out)
 end
 
-local function print_line(line)
-  io.stdout:write(line, "\n")
-end
-
 -- A file that cannot be opened is as bad as a bad option.
 local function to_file(path)
-  local sink, message = require("grun.http.log_file").open(path)
+  local sink, message = log_file.open(path)
   return sink or error("server: option 'access_log_file': " .. message, 5)
 end
 
@@ -117,7 +114,7 @@ end
 --- a `path` lines are appended to that file instead. What is no request has the client's address
 --- and the first line that came instead of `req`.
 function M.new(option, path)
-  local sink, format = path and to_file(path) or print_line, COMBINED
+  local sink, format = path and to_file(path) or log_file.stdout(), COMBINED
   if type(option) == "function" then
     sink = option
   elseif type(option) == "string" then
@@ -130,7 +127,7 @@ function M.new(option, path)
   -- A log that fails must not end connections. What cancels the thread is not the log's failure.
   return function(...)
     local ok, err = xpcall(log, core.traceback, ...)
-    if not ok and not rawequal(err, rawget(core.current(), "_cancel")) then
+    if not ok and not thread.is_own_cancel(err) then
       thread.report("the access log", thread.caught(err))
     end
   end

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Files that access logs are appended to. Several servers and processes may share one: each write
--- is of whole lines. Nobody waits for the disk: a thread of its own writes what has come meanwhile.
+-- Where access logs go: files that they are appended to, and stdout. Several servers and processes
+-- may share one: each write to a file is of whole lines. Nobody waits for the disk, or for who reads
+-- stdout: a thread of its own writes what has come meanwhile.
 
 local core = require("grun.core")
 local log = require("grun.log")
@@ -10,7 +11,7 @@ local ROOM = 2 ^ 20 -- bytes that may wait to be written; lines that come then a
 
 local M = {}
 
-local open = {} -- path -> LogFile
+local open = {} -- path, or "" for stdout -> LogFile
 
 local LogFile = {}
 LogFile.__index = LogFile
@@ -38,12 +39,15 @@ function LogFile:_write()
   local text, dropped = table.concat(self.lines), self.dropped
   self.lines, self.size, self.dropped = {}, 0, 0
   local ok, message = self.file:write(text)
+  if ok then
+    ok, message = self.file:flush()
+  end
   if not ok and not self.failed then
-    log.error("the access log: %s: %s", self.path, message)
+    log.error("the access log: %s: %s", self.name, message)
   end
   self.failed = not ok
   if dropped > 0 then
-    log.warn("the access log: %s: %d lines were dropped, the disk is too slow", self.path, dropped)
+    log.warn("the access log: %s: %d lines were dropped, it is too slow", self.name, dropped)
   end
 end
 
@@ -77,6 +81,19 @@ function LogFile:put(line)
   self:_wake()
 end
 
+local function new(name, path, file)
+  return setmetatable({
+    name = name, path = path, file = file, lines = {}, size = 0, dropped = 0, failed = false,
+    stale = false, working = false,
+  }, LogFile)
+end
+
+local function sink(self)
+  return function(line)
+    self:put(line)
+  end
+end
+
 --- Opens the file, once for all who name it so, and anew when log files are to be reopened. Returns
 --- fn(line) that logs one, or nil and a message.
 function M.open(path)
@@ -86,19 +103,20 @@ function M.open(path)
     if not file then
       return nil, message
     end
-    self = setmetatable({
-      path = path, file = file, lines = {}, size = 0, dropped = 0, failed = false,
-      stale = false, working = false,
-    }, LogFile)
+    self = new(path, path, file)
     open[path] = self
     require("grun.worker").on_reopen(function()
       self.stale = true
       self:_wake()
     end)
   end
-  return function(line)
-    self:put(line)
-  end
+  return sink(self)
+end
+
+--- The same for stdout.
+function M.stdout()
+  open[""] = open[""] or new("stdout", nil, io.stdout)
+  return sink(open[""])
 end
 
 return M

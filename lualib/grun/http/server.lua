@@ -183,7 +183,7 @@ local function serve(self, conn, state)
     local ok, err = xpcall(httpd.run, core.traceback, state, self.app, log)
     if ok then
       return end_websocket(conn, 1000)
-    elseif rawequal(err, rawget(core.current(), "_cancel")) then
+    elseif thread.is_own_cancel(err) then
       end_websocket(conn)
       return error(err, 0)
     end
@@ -207,6 +207,7 @@ local function serve_connection(self, conn)
   local ok, err = pcall(serve_and_linger, self, conn, state)
   self.states[conn] = nil
   if not ok then
+    httpd.abandon(state)
     error(err, 0)
   end
 end
