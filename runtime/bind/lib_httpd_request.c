@@ -187,7 +187,7 @@ static struct gr_slice field(const struct gr_httpd_request *r, const char *name)
 {
 	int at = gr_http_find(&r->head, r->bytes, name, strlen(name), 0);
 
-	return at < 0 ? (struct gr_slice){NULL, 0} : gr_http_slice(r->bytes, r->head.fields[at].value);
+	return at < 0 ? (struct gr_slice){NULL, 0} : gr_http_value(&r->head, r->bytes, (uint32_t)at);
 }
 
 /* What the outermost trusted proxy says in such a field; p == NULL: nothing that counts. */

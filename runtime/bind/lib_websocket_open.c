@@ -49,7 +49,7 @@ static int has_version_13(const struct gr_http_head *h, const char *buf)
 {
 	int at = gr_http_find(h, buf, "Sec-WebSocket-Version", 21, 0);
 
-	return at >= 0 && gr_slice_is(gr_http_slice(buf, h->fields[at].value), "13");
+	return at >= 0 && gr_slice_is(gr_http_value(h, buf, (uint32_t)at), "13");
 }
 
 /* request(req) -> response, value of Sec-WebSocket-Accept; or the status that answers it when it asks for no WebSocket of

@@ -28,23 +28,6 @@ static struct gr_http_span span(const char *buf, const char *from, const char *t
 	return (struct gr_http_span){(uint32_t)(from - buf), (uint32_t)(to - from)};
 }
 
-static inline const char *scan(const char *p, const char *end, int class)
-{
-	for (; end - p >= 4; p += 4) {
-		if (!gr_char_is(p[0], class))
-			return p;
-		if (!gr_char_is(p[1], class))
-			return p + 1;
-		if (!gr_char_is(p[2], class))
-			return p + 2;
-		if (!gr_char_is(p[3], class))
-			return p + 3;
-	}
-	while (p < end && gr_char_is(*p, class))
-		p++;
-	return p;
-}
-
 /* ---- The first line of a request. ---- */
 
 enum gr_http_method gr_http_method(const char *p, size_t len)
@@ -151,23 +134,35 @@ static int behind_target(const char *buf, const struct gr_http_span *verb, int r
 	return rc < 0 ? rc : version_error(p, lf + 1);
 }
 
-static int request_line(struct gr_http_head *h, const char *buf, const char *end)
+/* The method and the space behind it. Returns what follows it; NULL without the space, which is 0 or an error in *rc. */
+static const char *request_method(struct gr_http_head *h, const char *buf, const char *end, int *rc)
 {
-	const char *p = buf + h->line, *from = p, *path_end;
-	int rc;
+	const char *from = buf + h->line, *p;
 
-	p = scan(p, end, GR_CHAR_TOKEN);
-	if (p == end)
-		return 0;
-	if (*p != ' ')
-		return GR_HTTP_BAD_LINE;
-	if (p - from > METHOD_MAX)
-		return GR_HTTP_BAD_METHOD;
+	if (end - from >= 4 && memcmp(from, "GET ", 4) == 0) {
+		h->verb = span(buf, from, from + 3);
+		h->method = GR_METHOD_GET;
+		return from + 4;
+	}
+	p = gr_text_token_end(from, end);
+	*rc = p == end ? 0 : *p != ' ' ? GR_HTTP_BAD_LINE : GR_HTTP_BAD_METHOD;
+	if (p == end || *p != ' ' || p - from > METHOD_MAX)
+		return NULL;
 	h->verb = span(buf, from, p);
 	h->method = gr_http_method(from, h->verb.len);
-	from = ++p;
-	path_end = scan(p, end, GR_CHAR_PATH);
-	p = scan(path_end, end, GR_CHAR_TARGET);
+	return p + 1;
+}
+
+static int request_line(struct gr_http_head *h, const char *buf, const char *end)
+{
+	int rc = 0;
+	const char *from = request_method(h, buf, end, &rc), *path_end, *p;
+
+	if (!from)
+		return rc;
+	path_end = p = gr_text_path_end(from, end);
+	while (p < end && gr_char_is(*p, GR_CHAR_TARGET))
+		p++;
 	if (p == end)
 		return 0;
 	if (*p != ' ') /* HTTP/0.9 ends here */
@@ -244,45 +239,20 @@ static int name_error(const char *from, const char *p)
 	return *p == ' ' || *p == '\t' ? GR_HTTP_SPACE_COLON : GR_HTTP_BAD_NAME;
 }
 
-static struct gr_http_span value_span(const char *buf, const char *from, const char *to)
-{
-	while (to > from && (to[-1] == ' ' || to[-1] == '\t'))
-		to--;
-	return span(buf, from, to);
-}
-
-/* The end of a token that does not reach to the end of the buffer. */
-static inline const char *token_end(const char *p)
-{
-	for (;; p += 4) {
-		if (!gr_char_is(p[0], GR_CHAR_TOKEN))
-			return p;
-		if (!gr_char_is(p[1], GR_CHAR_TOKEN))
-			return p + 1;
-		if (!gr_char_is(p[2], GR_CHAR_TOKEN))
-			return p + 2;
-		if (!gr_char_is(p[3], GR_CHAR_TOKEN))
-			return p + 3;
-	}
-}
-
 /* Parses a field into *f and moves *at behind its line. The byte before `end` is LF: nothing here can run past it. */
 static inline int field_line(struct gr_http_field *f, const char *buf, const char *end, const char **at)
 {
-	const char *from = *at, *p = token_end(from);
+	const char *from = *at, *colon = gr_text_token_end(from, end), *p;
 
-	if (*p != ':' || p == from)
-		return name_error(from, p);
-	f->name = span(buf, from, p++);
-	while (*p == ' ' || *p == '\t')
-		p++;
-	from = p;
-	p = gr_text_value_end(p, end);
+	if (*colon != ':' || colon == from)
+		return name_error(from, colon);
+	p = gr_text_value_end(colon + 1, end);
 	if (*p != '\r')
 		return *p == '\n' ? GR_HTTP_LINE_END : GR_HTTP_BAD_VALUE;
 	if (p[1] != '\n')
 		return GR_HTTP_LINE_END;
-	f->value = value_span(buf, from, p);
+	f->line = (uint32_t)(from - buf);
+	f->colon = (uint32_t)(colon - buf);
 	*at = p + 2;
 	return LINE_DONE;
 }
@@ -293,6 +263,17 @@ static int empty_line(const char **at)
 		return GR_HTTP_LINE_END;
 	*at += 2;
 	return HEAD_DONE;
+}
+
+/* Takes note of the field whose line ends at `end`, if it may frame the message. */
+static inline int note_field(struct gr_http_head *h, const char *buf, const struct gr_http_field *f, const char *end)
+{
+	struct gr_slice name = {buf + f->line, f->colon - f->line};
+	const char *value = buf + f->colon + 1;
+
+	if (!gr_framing_cares(name.p, name.len))
+		return LINE_DONE;
+	return gr_framing_note(h, buf, name, gr_slice_trim(value, (size_t)(end - 2 - value)));
 }
 
 /* Parses the line at *at and moves behind it unless something is wrong. The byte before `end` is LF. `framed`: fields that
@@ -313,8 +294,8 @@ static inline int next_line(struct gr_http_head *h, const char *buf, const char 
 		return GR_HTTP_LONG_BLOCK;
 	if (rc == LINE_DONE) {
 		h->nfields++;
-		if (framed && gr_framing_cares(buf + f->name.off, f->name.len))
-			rc = gr_framing_note(h, buf, f);
+		if (framed)
+			rc = note_field(h, buf, f, p);
 	}
 	if (rc > 0)
 		*at = p;
@@ -416,10 +397,22 @@ ssize_t gr_http_parse_trailers(struct gr_http_head *h, const char *buf, size_t l
 	return parse_block(h, buf, len, false);
 }
 
+struct gr_slice gr_http_name(const struct gr_http_head *h, const char *buf, uint32_t i)
+{
+	return (struct gr_slice){buf + h->fields[i].line, h->fields[i].colon - h->fields[i].line};
+}
+
+struct gr_slice gr_http_value(const struct gr_http_head *h, const char *buf, uint32_t i)
+{
+	uint32_t from = h->fields[i].colon + 1, next = i + 1 < h->nfields ? h->fields[i + 1].line : h->line - 2;
+
+	return gr_slice_trim(buf + from, next - 2 - from);
+}
+
 int gr_http_find(const struct gr_http_head *h, const char *buf, const char *name, size_t len, uint32_t from)
 {
 	for (uint32_t i = from; i < h->nfields; i++)
-		if (h->fields[i].name.len == len && gr_text_same(buf + h->fields[i].name.off, name, len))
+		if (h->fields[i].colon - h->fields[i].line == len && gr_text_same(buf + h->fields[i].line, name, len))
 			return (int)i;
 	return -1;
 }

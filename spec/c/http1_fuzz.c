@@ -80,16 +80,23 @@ static size_t write_head(const struct parsed *p, int kind, const char *text, cha
 	else if (kind != TRAILERS)
 		n = (size_t)snprintf(out, size, "HTTP/1.%d %d %.*s\r\n", h->minor, h->status, (int)h->reason.len,
 				     text + h->reason.off);
-	for (uint32_t i = 0; i < h->nfields; i++)
-		n += (size_t)snprintf(out + n, size - n, "%.*s:%.*s\r\n", (int)h->fields[i].name.len,
-				      text + h->fields[i].name.off, (int)h->fields[i].value.len,
-				      text + h->fields[i].value.off);
+	for (uint32_t i = 0; i < h->nfields; i++) {
+		struct gr_slice name = gr_http_name(h, text, i), value = gr_http_value(h, text, i);
+
+		n += (size_t)snprintf(out + n, size - n, "%.*s:%.*s\r\n", (int)name.len, name.p, (int)value.len,
+				      value.p);
+	}
 	return n + (size_t)snprintf(out + n, size - n, "\r\n");
 }
 
 static bool same_text(const char *a, struct gr_http_span x, const char *b, struct gr_http_span y)
 {
 	return x.len == y.len && memcmp(a + x.off, b + y.off, x.len) == 0;
+}
+
+static bool same_slice(struct gr_slice a, struct gr_slice b)
+{
+	return a.len == b.len && memcmp(a.p, b.p, a.len) == 0;
 }
 
 static void check_again(const struct parsed *p, int kind, const char *text)
@@ -106,8 +113,8 @@ static void check_again(const struct parsed *p, int kind, const char *text)
 	if (!same_text(text, p->h.target, again, q.h.target) || !same_text(text, p->h.host, again, q.h.host))
 		abort();
 	for (uint32_t i = 0; i < q.h.nfields; i++)
-		if (!same_text(text, p->fields[i].name, again, q.fields[i].name) ||
-		    !same_text(text, p->fields[i].value, again, q.fields[i].value))
+		if (!same_slice(gr_http_name(&p->h, text, i), gr_http_name(&q.h, again, i)) ||
+		    !same_slice(gr_http_value(&p->h, text, i), gr_http_value(&q.h, again, i)))
 			abort();
 }
 
