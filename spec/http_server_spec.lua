@@ -193,6 +193,27 @@ describe("an HTTP server", function()
       assert.matches("body is longer than its Content-Length", list[1].err, 1, true)
     end)
 
+    it("sees the fields of each request, however like the one before it is", function()
+      local kept = {}
+      local port = serve(function(req)
+        kept[#kept + 1] = req
+        return req.path .. " " .. req:header("x-changes") .. req:header("x-last")
+      end)
+      local long = "Host: a\r\nX-Long: " .. ("x"):rep(500) .. "\r\nX-Changes: %s\r\nX-Last: %s\r\n\r\n"
+      local conn = connect(port)
+      local sent = { { "/a", 1, 2 }, { "/a", 1, 2 }, { "/bc", 1, 2 }, { "/bc", 3, 2 }, { "/", 3, 45 } }
+      for _, one in ipairs(sent) do
+        conn:write("GET " .. one[1] .. " HTTP/1.1\r\n" .. long:format(one[2], one[3]))
+        assert.equal(("%s %s%s"):format(unpack(one)), response(conn).body)
+        collectgarbage()
+      end
+      conn:close()
+      for i, req in ipairs(kept) do
+        assert.equal(tostring(sent[i][2]), req.headers["x-changes"])
+        assert.equal(500, #req:header("x-long"))
+      end
+    end)
+
     it("is over when the response is, and refuses a second one", function()
       local kept_req, kept_res, first, second
       local port = serve(function(req, res)

@@ -51,6 +51,7 @@ struct gr_httpd_conn {
 	const char *class;
 	struct gr_stream *stream;
 	const struct gr_httpd_config *config;
+	int number;           /* in the order of opening */
 	uint32_t turn;        /* number of the present request: objects of earlier ones are over */
 	bool idle;            /* waits for the first byte of a request … */
 	double idle_since;    /* … since then */
@@ -62,7 +63,7 @@ struct gr_httpd_conn {
 	/* the request's body */
 	bool want_continue; /* the client waits for "100 Continue" before it sends the body */
 	struct gr_body body;
-	int fallback;       /* status if the handler chooses none; 0 = the usual one */
+	int fallback; /* status if the handler chooses none; 0 = the usual one */
 	/* the response */
 	uint8_t method;             /* of the request: enum gr_http_method */
 	uint8_t minor;              /* of the request's version */
@@ -106,6 +107,9 @@ struct gr_httpd_conn *gr_httpd_check_turn(lua_State *L);
 /* Pushes the request with that head, which is copied. `env` is the index of the connection's environment. */
 void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
 			   size_t len, int env);
+
+/* The request before on this connection, if it is still there and worth comparing with one of that many bytes; or NULL. */
+const struct gr_httpd_request *gr_httpd_last_request(lua_State *L, const struct gr_httpd_conn *c, size_t len);
 
 /* parse_query(text) */
 int gr_httpd_l_parse_query(lua_State *L);

@@ -13,6 +13,14 @@
 static const char CLASS[] = "grun.http.request";
 static int metatable; /* registry reference: a name costs more to look up */
 
+enum {
+	WORTH_COMPARING = 256, /* bytes of a head; a shorter one is parsed as fast */
+};
+
+/* Registry reference of a table of the last request of each connection by its number, with weak values: that a request is
+ * there to be compared with keeps neither it nor what a script has put into it. */
+static int last_requests;
+
 /* ---- Making one ---- */
 
 void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
@@ -27,11 +35,31 @@ void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct g
 	r->head = *head;
 	memcpy(r->fields, head->fields, fields);
 	r->head.fields = r->fields;
+	gr_http_head_knows(&r->head, NULL, NULL);
 	r->bytes = memcpy((char *)r->fields + fields, bytes, len);
 	lua_rawgeti(L, LUA_REGISTRYINDEX, metatable);
 	lua_setmetatable(L, -2);
 	lua_pushvalue(L, env);
 	lua_setfenv(L, -2);
+	if (len >= WORTH_COMPARING) {
+		lua_rawgeti(L, LUA_REGISTRYINDEX, last_requests);
+		lua_pushvalue(L, -2);
+		lua_rawseti(L, -2, c->number);
+		lua_pop(L, 1);
+	}
+}
+
+const struct gr_httpd_request *gr_httpd_last_request(lua_State *L, const struct gr_httpd_conn *c, size_t len)
+{
+	const struct gr_httpd_request *r;
+
+	if (len < WORTH_COMPARING || c->turn == 0)
+		return NULL;
+	lua_rawgeti(L, LUA_REGISTRYINDEX, last_requests);
+	lua_rawgeti(L, -1, c->number);
+	r = lua_touserdata(L, -1);
+	lua_pop(L, 2);
+	return r && r->turn == c->turn ? r : NULL;
 }
 
 static struct gr_httpd_request *check_request(lua_State *L)
@@ -397,6 +425,12 @@ static const luaL_Reg methods[] = {
 void gr_httpd_request_init(lua_State *L)
 {
 	gr_message_init(L);
+	lua_newtable(L);
+	lua_createtable(L, 0, 1);
+	lua_pushliteral(L, "v");
+	lua_setfield(L, -2, "__mode");
+	lua_setmetatable(L, -2);
+	last_requests = luaL_ref(L, LUA_REGISTRYINDEX);
 	luaL_newmetatable(L, CLASS);
 	lua_newtable(L);
 	for (const luaL_Reg *m = methods; m->name; m++) {

@@ -175,6 +175,16 @@ int gr_framing_note(struct gr_http_head *h, const char *buf, struct gr_slice nam
 	}
 }
 
+void gr_framing_take(struct gr_http_head *h, const struct gr_http_head *from, uint32_t shift)
+{
+	h->noted = from->noted;
+	h->content_length = from->content_length;
+	if ((from->noted & HOST) && h->form != GR_FORM_ABSOLUTE && h->form != GR_FORM_AUTHORITY)
+		h->host = (struct gr_http_span){from->host.off + shift, from->host.len};
+	if (from->noted & UPGRADE)
+		h->protocol = (struct gr_http_span){from->protocol.off + shift, from->protocol.len};
+}
+
 /* ---- The whole. ---- */
 
 /* What requests and responses share. Returns 0 or an enum gr_http_error. */

@@ -18,6 +18,10 @@ static inline bool gr_framing_cares(const char *name, size_t len)
 /* Takes note of a field that was just parsed; the name's bytes are a token's. Returns 1, or an enum gr_http_error. */
 int gr_framing_note(struct gr_http_head *h, const char *buf, struct gr_slice name, struct gr_slice value);
 
+/* Takes note of all fields at once: those of a head with the same version, status and form, which stand `shift` bytes
+ * further, modulo 2^32. */
+void gr_framing_take(struct gr_http_head *h, const struct gr_http_head *from, uint32_t shift);
+
 /* Decides once all fields are there. Return `len`, or an enum gr_http_error. */
 ssize_t gr_framing_request(struct gr_http_head *h, ssize_t len);
 ssize_t gr_framing_response(struct gr_http_head *h, ssize_t len, enum gr_http_method method);

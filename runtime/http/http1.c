@@ -23,6 +23,12 @@ void gr_http_head_init(struct gr_http_head *h, struct gr_http_field *fields, con
 	h->content_length = -1;
 }
 
+void gr_http_head_knows(struct gr_http_head *h, const struct gr_http_head *earlier, const char *buf)
+{
+	h->known = earlier && earlier->limits == h->limits ? earlier : NULL;
+	h->known_buf = buf;
+}
+
 static struct gr_http_span span(const char *buf, const char *from, const char *to)
 {
 	return (struct gr_http_span){(uint32_t)(from - buf), (uint32_t)(to - from)};
@@ -265,6 +271,27 @@ static int empty_line(const char **at)
 	return HEAD_DONE;
 }
 
+/* Where the line of a field ends in a head that is parsed. */
+static inline uint32_t line_end(const struct gr_http_head *h, uint32_t i)
+{
+	return i + 1 < h->nfields ? h->fields[i + 1].line : h->line - 2;
+}
+
+/* The same as field_line, if the line stands in the same place of the known head; else 0. */
+static inline int known_line(const struct gr_http_head *h, const char *buf, const char *end, const char **at)
+{
+	const struct gr_http_field *f = &h->known->fields[h->nfields];
+	size_t len = line_end(h->known, h->nfields) - f->line;
+	const char *p = *at;
+
+	if ((size_t)(end - p) < len || p[len - 1] != '\n' || memcmp(p, h->known_buf + f->line, len) != 0)
+		return 0;
+	h->fields[h->nfields].line = (uint32_t)(p - buf);
+	h->fields[h->nfields].colon = (uint32_t)(p - buf) + f->colon - f->line;
+	*at = p + len;
+	return LINE_DONE;
+}
+
 /* Takes note of the field whose line ends at `end`, if it may frame the message. */
 static inline int note_field(struct gr_http_head *h, const char *buf, const struct gr_http_field *f, const char *end)
 {
@@ -286,8 +313,10 @@ static inline int next_line(struct gr_http_head *h, const char *buf, const char 
 
 	if (*p == '\r')
 		rc = empty_line(&p);
-	else
-		rc = h->nfields < h->limits->fields ? field_line(f, buf, end, &p) : GR_HTTP_MANY_FIELDS;
+	else if (h->nfields >= h->limits->fields)
+		rc = GR_HTTP_MANY_FIELDS;
+	else if (!h->known || h->nfields >= h->known->nfields || (rc = known_line(h, buf, end, &p)) == 0)
+		rc = field_line(f, buf, end, &p);
 	if (rc <= 0)
 		return rc;
 	if (p - buf > (ptrdiff_t)h->block + h->limits->block)
@@ -327,12 +356,42 @@ static bool still_incomplete(const struct gr_http_head *h, const char *buf, size
 	return h->seen > 0 && !memchr(buf + h->seen, '\n', len - h->seen);
 }
 
+/* Whether all fields are those of the known head, and mean the same below this first line. */
+static bool all_known(const struct gr_http_head *h, const char *buf, size_t len)
+{
+	const struct gr_http_head *k = h->known;
+	size_t size = k ? k->line - k->block : 0;
+
+	return k && h->line == h->block && h->minor == k->minor && h->form == k->form && h->status == k->status &&
+	       len - h->line >= size && memcmp(buf + h->line, h->known_buf + k->block, size) == 0;
+}
+
+/* Takes them over. Returns the length of the head. */
+static ssize_t take_known(struct gr_http_head *h)
+{
+	const struct gr_http_head *k = h->known;
+	const struct gr_http_field *from = k->fields;
+	struct gr_http_field *to = h->fields;
+	uint32_t n = k->nfields, shift = h->block - k->block; /* modulo 2^32 */
+
+	for (uint32_t i = 0; i < n; i++) {
+		to[i].line = from[i].line + shift;
+		to[i].colon = from[i].colon + shift;
+	}
+	h->nfields = n;
+	h->line = k->line + shift;
+	gr_framing_take(h, k, shift);
+	return (ssize_t)h->line;
+}
+
 /* Parses the fields; the first line is done. Returns the length of the head. */
 static ssize_t parse_block(struct gr_http_head *h, const char *buf, size_t len, bool framed)
 {
 	const char *at = buf + h->line, *lf = memrchr(at, '\n', len - h->line), *end = lf ? lf + 1 : at;
 	int rc = LINE_DONE;
 
+	if (all_known(h, buf, len))
+		return take_known(h);
 	while (rc == LINE_DONE)
 		rc = at == end ? 0 : next_line(h, buf, &at, end, framed);
 	h->line = (uint32_t)(at - buf);
@@ -404,9 +463,9 @@ struct gr_slice gr_http_name(const struct gr_http_head *h, const char *buf, uint
 
 struct gr_slice gr_http_value(const struct gr_http_head *h, const char *buf, uint32_t i)
 {
-	uint32_t from = h->fields[i].colon + 1, next = i + 1 < h->nfields ? h->fields[i + 1].line : h->line - 2;
+	uint32_t from = h->fields[i].colon + 1;
 
-	return gr_slice_trim(buf + from, next - 2 - from);
+	return gr_slice_trim(buf + from, line_end(h, i) - 2 - from);
 }
 
 int gr_http_find(const struct gr_http_head *h, const char *buf, const char *name, size_t len, uint32_t from)

@@ -67,6 +67,8 @@ struct gr_http_head {
 	bool in_block;  /* the first line is parsed */
 	uint8_t noted;  /* bits of framing.c */
 	const struct gr_http_limits *limits;
+	const struct gr_http_head *known; /* gr_http_head_knows */
+	const char *known_buf;
 
 	/* result, valid once the parser returned > 0 */
 	struct gr_http_field *fields; /* the caller's array */
@@ -93,6 +95,11 @@ struct gr_http_head {
 /* Makes the head ready for a message. `fields` has room for limits->fields entries; both stay the caller's and must
  * outlive the head. */
 void gr_http_head_init(struct gr_http_head *h, struct gr_http_field *fields, const struct gr_http_limits *limits);
+
+/* Tells of an earlier head of the same limits, parsed from `buf`: lines of fields that stood there as well need not be
+ * looked at byte by byte. Most clients send the same fields with each request. The result is the same without. Both must
+ * stay as they are until the parser returns; if it is to be called again, until gr_http_head_knows(h, NULL, NULL). */
+void gr_http_head_knows(struct gr_http_head *h, const struct gr_http_head *earlier, const char *buf);
 
 /* Parses a request's head. `buf` holds every byte of the message so far, `len` grows from call to call (the buffer may
  * move); bytes after the head are not looked at. Calls that add a byte each cost no more in total than one with all.
