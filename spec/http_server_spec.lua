@@ -250,6 +250,11 @@ describe("an HTTP server", function()
       }
       req.user = "ann"
       seen.user = req.user
+      req.headers = { mine = "1" }
+      seen.replaced = req.headers.mine
+      req.headers = nil
+      seen.again = req.headers.host
+      seen.conn = req.conn == req.conn and tostring(req.conn):match("^%a+")
     end)
     raw(port, "GET /a%20b/c?x=1&y=%41+b&x=2&z HTTP/1.1\r\nHost: h:1\r\nX-a: 1\r\nx-A: 2\r\n" ..
       "Cookie: a=1\r\nCookie: b=2\r\nConnection: close\r\n\r\n")
@@ -257,7 +262,8 @@ describe("an HTTP server", function()
       method = "GET", path = "/a b/c", raw_path = "/a%20b/c",
       target = "/a%20b/c?x=1&y=%41+b&x=2&z", query = { x = "1", y = "A b", z = "" },
       query_string = "x=1&y=%41+b&x=2&z", version = "1.1", host = "h:1", scheme = "http",
-      peer = seen.peer, a = "1, 2", same = true, user = "ann",
+      peer = seen.peer, a = "1, 2", same = true, user = "ann", replaced = "1", again = "h:1",
+      conn = "conn",
       headers = { host = "h:1", ["x-a"] = "1, 2", cookie = "a=1; b=2", connection = "close" },
       text = "request GET /a%20b/c?x=1&y=%41+b&x=2&z",
     }, seen)

@@ -499,6 +499,7 @@ static const luaL_Reg functions[] = {
 	{"request", l_request},
 	{"is_idle", l_is_idle},
 	{"idle_since", l_idle_since},
+	{"response", gr_httpd_l_response},
 	{"parse_query", gr_httpd_l_parse_query},
 	{NULL, NULL},
 };

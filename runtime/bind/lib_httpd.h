@@ -82,11 +82,13 @@ struct gr_httpd_conn {
 	size_t out_len, out_cap;
 };
 
-/* One request. A userdata; the spans of `head` count from `bytes`. */
+/* One request. A userdata; the spans of `head` count from `bytes`. Its environment is the connection's, until something is
+ * kept with it. */
 struct gr_httpd_request {
 	const char *class;
 	struct gr_httpd_conn *conn;
 	uint32_t turn;
+	bool keeps; /* it has an environment of its own */
 	struct gr_http_head head;
 	const char *bytes;
 	struct gr_http_field fields[]; /* then the bytes */
@@ -108,8 +110,14 @@ struct gr_httpd_conn *gr_httpd_check_turn(lua_State *L);
 void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
 			   size_t len, int env);
 
+/* Pushes the connection's environment; the request is at index 1. */
+void gr_httpd_push_env(lua_State *L, const struct gr_httpd_request *r);
+
 /* The request before on this connection, if it is still there and worth comparing with one of that many bytes; or NULL. */
 const struct gr_httpd_request *gr_httpd_last_request(lua_State *L, const struct gr_httpd_conn *c, size_t len);
+
+/* response(req) -> the response to a request that is still the present one */
+int gr_httpd_l_response(lua_State *L);
 
 /* parse_query(text) */
 int gr_httpd_l_parse_query(lua_State *L);

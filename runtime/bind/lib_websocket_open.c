@@ -63,7 +63,7 @@ int gr_ws_l_request(lua_State *L)
 
 	if (r->turn != r->conn->turn || r->conn->reply != GR_REPLY_OPEN)
 		return luaL_error(L, "the request has been answered");
-	lua_getfenv(L, 1);
+	gr_httpd_push_env(L, r);
 	gr_httpd_push_response(L, r->conn, lua_gettop(L));
 	if (gr_websocket_request(h, r->bytes, &key)) {
 		gr_websocket_accept(key.p, accept);
