@@ -214,9 +214,10 @@ static ssize_t scan_head(void *user, const char *p, size_t n)
 
 	scan->conn->idle = false;
 	last = gr_httpd_last_request(scan->L, scan->conn, n);
-	gr_http_head_knows(h, last ? &last->head : NULL, last ? last->bytes : NULL);
+	if (last)
+		gr_http_head_knows(h, &last->head, last->bytes);
 	len = gr_http_parse_request(h, p, n);
-	gr_http_head_knows(h, NULL, NULL);
+	h->known = NULL;
 	if (len == 0 && scan->own == NULL) {
 		scan->until = gr_until(scan->conn->config->header_timeout);
 		scan->own = malloc(h->limits->fields * sizeof(*scan->own));

@@ -46,7 +46,6 @@ void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct g
 	r->head = *head;
 	memcpy(r->fields, head->fields, fields);
 	r->head.fields = r->fields;
-	gr_http_head_knows(&r->head, NULL, NULL);
 	r->bytes = memcpy((char *)r->fields + fields, bytes, len);
 	lua_rawgeti(L, LUA_REGISTRYINDEX, metatable);
 	lua_setmetatable(L, -2);

@@ -27,10 +27,12 @@ static bool port_valid(const char *p, size_t len)
 		p++, len--;
 	if (len > 5)
 		return false;
-	for (; len > 0; p++, len--) {
-		if (!gr_char_is(*p, GR_CHAR_DIGIT))
+	for (size_t i = 0; i < len; i++) {
+		unsigned digit = (unsigned char)p[i] - (unsigned)'0';
+
+		if (digit > 9)
 			return false;
-		n = n * 10 + (unsigned)(*p - '0');
+		n = n * 10 + digit;
 	}
 	return n <= 65535;
 }
@@ -145,14 +147,23 @@ static int note_upgrade(struct gr_http_head *h, const char *buf, struct gr_slice
 	return 1;
 }
 
-/* Whether a token is `lower`, of the same length and of letters and "-": setting the bit of lower case makes no other
- * byte of a token one of these. */
+/* Four bytes with the bit of lower case set. */
+static inline uint32_t lowered(const char *p)
+{
+	uint32_t x;
+
+	memcpy(&x, p, sizeof(x));
+	return x | 0x20202020;
+}
+
+/* Whether a token is `lower`, of the same length, 4 or more, and of letters and "-": setting the bit of lower case makes no
+ * other byte of a token one of these. */
 static inline bool is_name(const char *token, const char *lower, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
-		if ((token[i] | 0x20) != lower[i])
+	for (size_t i = 0; i + 4 < len; i += 4)
+		if (lowered(token + i) != lowered(lower + i))
 			return false;
-	return true;
+	return lowered(token + len - 4) == lowered(lower + len - 4);
 }
 
 int gr_framing_note(struct gr_http_head *h, const char *buf, struct gr_slice name, struct gr_slice value)

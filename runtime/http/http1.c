@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Heads of requests and responses: lines and fields. What the fields mean for the body is in framing.c. */
-#define _GNU_SOURCE
 #include "http/http1.h"
 
 #include <string.h>
@@ -245,16 +244,22 @@ static int name_error(const char *from, const char *p)
 	return *p == ' ' || *p == '\t' ? GR_HTTP_SPACE_COLON : GR_HTTP_BAD_NAME;
 }
 
-/* Parses a field into *f and moves *at behind its line. The byte before `end` is LF: nothing here can run past it. */
+/* Parses a field into *f and moves *at behind its line; 0: the line is not complete. */
 static inline int field_line(struct gr_http_field *f, const char *buf, const char *end, const char **at)
 {
 	const char *from = *at, *colon = gr_text_token_end(from, end), *p;
 
+	if (colon == end)
+		return 0;
 	if (*colon != ':' || colon == from)
 		return name_error(from, colon);
 	p = gr_text_value_end(colon + 1, end);
+	if (p == end)
+		return 0;
 	if (*p != '\r')
 		return *p == '\n' ? GR_HTTP_LINE_END : GR_HTTP_BAD_VALUE;
+	if (p + 1 == end)
+		return 0;
 	if (p[1] != '\n')
 		return GR_HTTP_LINE_END;
 	f->line = (uint32_t)(from - buf);
@@ -263,8 +268,10 @@ static inline int field_line(struct gr_http_field *f, const char *buf, const cha
 	return LINE_DONE;
 }
 
-static int empty_line(const char **at)
+static int empty_line(const char **at, const char *end)
 {
+	if (end - *at < 2)
+		return 0;
 	if ((*at)[1] != '\n')
 		return GR_HTTP_LINE_END;
 	*at += 2;
@@ -303,8 +310,7 @@ static inline int note_field(struct gr_http_head *h, const char *buf, const stru
 	return gr_framing_note(h, buf, name, gr_slice_trim(value, (size_t)(end - 2 - value)));
 }
 
-/* Parses the line at *at and moves behind it unless something is wrong. The byte before `end` is LF. `framed`: fields that
- * frame the message count. */
+/* Parses the line at *at and moves behind it; 0: it is not complete. `framed`: fields that frame the message count. */
 static inline int next_line(struct gr_http_head *h, const char *buf, const char **at, const char *end, bool framed)
 {
 	struct gr_http_field *f = &h->fields[h->nfields];
@@ -312,7 +318,7 @@ static inline int next_line(struct gr_http_head *h, const char *buf, const char 
 	int rc;
 
 	if (*p == '\r')
-		rc = empty_line(&p);
+		rc = empty_line(&p, end);
 	else if (h->nfields >= h->limits->fields)
 		rc = GR_HTTP_MANY_FIELDS;
 	else if (!h->known || h->nfields >= h->known->nfields || (rc = known_line(h, buf, end, &p)) == 0)
@@ -387,7 +393,7 @@ static ssize_t take_known(struct gr_http_head *h)
 /* Parses the fields; the first line is done. Returns the length of the head. */
 static ssize_t parse_block(struct gr_http_head *h, const char *buf, size_t len, bool framed)
 {
-	const char *at = buf + h->line, *lf = memrchr(at, '\n', len - h->line), *end = lf ? lf + 1 : at;
+	const char *at = buf + h->line, *end = buf + len;
 	int rc = LINE_DONE;
 
 	if (all_known(h, buf, len))

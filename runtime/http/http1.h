@@ -67,7 +67,7 @@ struct gr_http_head {
 	bool in_block;  /* the first line is parsed */
 	uint8_t noted;  /* bits of framing.c */
 	const struct gr_http_limits *limits;
-	const struct gr_http_head *known; /* gr_http_head_knows */
+	const struct gr_http_head *known; /* gr_http_head_knows; NULL: none */
 	const char *known_buf;
 
 	/* result, valid once the parser returned > 0 */
@@ -98,7 +98,7 @@ void gr_http_head_init(struct gr_http_head *h, struct gr_http_field *fields, con
 
 /* Tells of an earlier head of the same limits, parsed from `buf`: lines of fields that stood there as well need not be
  * looked at byte by byte. Most clients send the same fields with each request. The result is the same without. Both must
- * stay as they are until the parser returns; if it is to be called again, until gr_http_head_knows(h, NULL, NULL). */
+ * stay as they are until h->known is NULL again. */
 void gr_http_head_knows(struct gr_http_head *h, const struct gr_http_head *earlier, const char *buf);
 
 /* Parses a request's head. `buf` holds every byte of the message so far, `len` grows from call to call (the buffer may
