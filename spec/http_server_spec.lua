@@ -193,6 +193,27 @@ describe("an HTTP server", function()
       assert.matches("body is longer than its Content-Length", list[1].err, 1, true)
     end)
 
+    it("sees the fields of each request, however like the one before it is", function()
+      local kept = {}
+      local port = serve(function(req)
+        kept[#kept + 1] = req
+        return req.path .. " " .. req:header("x-changes") .. req:header("x-last")
+      end)
+      local long = "Host: a\r\nX-Long: " .. ("x"):rep(500) .. "\r\nX-Changes: %s\r\nX-Last: %s\r\n\r\n"
+      local conn = connect(port)
+      local sent = { { "/a", 1, 2 }, { "/a", 1, 2 }, { "/bc", 1, 2 }, { "/bc", 3, 2 }, { "/", 3, 45 } }
+      for _, one in ipairs(sent) do
+        conn:write("GET " .. one[1] .. " HTTP/1.1\r\n" .. long:format(one[2], one[3]))
+        assert.equal(("%s %s%s"):format(unpack(one)), response(conn).body)
+        collectgarbage()
+      end
+      conn:close()
+      for i, req in ipairs(kept) do
+        assert.equal(tostring(sent[i][2]), req.headers["x-changes"])
+        assert.equal(500, #req:header("x-long"))
+      end
+    end)
+
     it("is over when the response is, and refuses a second one", function()
       local kept_req, kept_res, first, second
       local port = serve(function(req, res)
@@ -288,6 +309,11 @@ describe("an HTTP server", function()
       }
       req.user = "ann"
       seen.user = req.user
+      req.headers = { mine = "1" }
+      seen.replaced = req.headers.mine
+      req.headers = nil
+      seen.again = req.headers.host
+      seen.conn = req.conn == req.conn and tostring(req.conn):match("^%a+")
     end)
     raw(port, "GET /a%20b/c?x=1&y=%41+b&x=2&z HTTP/1.1\r\nHost: h:1\r\nX-a: 1\r\nx-A: 2\r\n" ..
       "Cookie: a=1\r\nCookie: b=2\r\nConnection: close\r\n\r\n")
@@ -295,7 +321,8 @@ describe("an HTTP server", function()
       method = "GET", path = "/a b/c", raw_path = "/a%20b/c",
       target = "/a%20b/c?x=1&y=%41+b&x=2&z", query = { x = "1", y = "A b", z = "" },
       query_string = "x=1&y=%41+b&x=2&z", version = "1.1", host = "h:1", scheme = "http",
-      peer = seen.peer, a = "1, 2", same = true, user = "ann",
+      peer = seen.peer, a = "1, 2", same = true, user = "ann", replaced = "1", again = "h:1",
+      conn = "conn",
       headers = { host = "h:1", ["x-a"] = "1, 2", cookie = "a=1; b=2", connection = "close" },
       text = "request GET /a%20b/c?x=1&y=%41+b&x=2&z",
     }, seen)

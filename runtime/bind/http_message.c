@@ -21,9 +21,11 @@ enum {
 
 /* ---- Fields ---- */
 
-static void push_span(lua_State *L, const char *bytes, struct gr_http_span span)
+static void push_value(lua_State *L, const struct gr_http_head *h, const char *bytes, int at)
 {
-	lua_pushlstring(L, bytes + span.off, span.len);
+	struct gr_slice value = gr_http_value(h, bytes, (uint32_t)at);
+
+	lua_pushlstring(L, value.p, value.len);
 }
 
 static const char *separator(const char *name, size_t len)
@@ -38,10 +40,10 @@ void gr_message_push_values(lua_State *L, const struct gr_http_head *h, const ch
 {
 	const char *between = separator(name, len);
 
-	push_span(L, bytes, h->fields[at].value);
+	push_value(L, h, bytes, at);
 	while ((at = gr_http_find(h, bytes, name, len, (uint32_t)at + 1)) >= 0) {
 		lua_pushstring(L, between);
-		push_span(L, bytes, h->fields[at].value);
+		push_value(L, h, bytes, at);
 		lua_concat(L, 3);
 	}
 }
@@ -75,14 +77,13 @@ void gr_message_push_headers(lua_State *L, const struct gr_http_head *h, const c
 	luaL_getmetatable(L, HEADERS);
 	lua_setmetatable(L, -2);
 	for (uint32_t i = 0; i < h->nfields; i++) {
-		const char *name = bytes + h->fields[i].name.off;
-		size_t len = h->fields[i].name.len;
+		struct gr_slice name = gr_http_name(h, bytes, i);
 
 		/* Only the first of several adds them all. */
-		if (gr_http_find(h, bytes, name, len, 0) != (int)i)
+		if (gr_http_find(h, bytes, name.p, name.len, 0) != (int)i)
 			continue;
-		push_lower(L, name, len);
-		gr_message_push_values(L, h, bytes, name, len, (int)i);
+		push_lower(L, name.p, name.len);
+		gr_message_push_values(L, h, bytes, name.p, name.len, (int)i);
 		lua_rawset(L, -3);
 	}
 }

@@ -3,6 +3,7 @@
 #include "bind/lib_httpd.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -130,6 +131,8 @@ static int l_conn_gc(lua_State *L)
 	return 0;
 }
 
+static int next_number;
+
 /* open(conn, config) -> state */
 static int l_open(lua_State *L)
 {
@@ -139,6 +142,7 @@ static int l_open(lua_State *L)
 
 	memset(c, 0, sizeof(*c));
 	c->class = CONN_CLASS;
+	c->number = next_number = next_number % INT_MAX + 1;
 	c->stream = s;
 	c->config = config;
 	c->idle = true;
@@ -192,6 +196,7 @@ static int read_proxy(struct gr_httpd_conn *c)
 static struct gr_http_field shared_fields[FIELDS_LIMIT];
 
 struct head_scan {
+	lua_State *L;
 	struct gr_httpd_conn *conn;
 	struct gr_http_head head;
 	struct gr_http_field *own;
@@ -203,10 +208,15 @@ static ssize_t scan_head(void *user, const char *p, size_t n)
 {
 	struct head_scan *scan = user;
 	struct gr_http_head *h = &scan->head;
+	const struct gr_httpd_request *last;
 	ssize_t len;
 
 	scan->conn->idle = false;
+	last = gr_httpd_last_request(scan->L, scan->conn, n);
+	if (last)
+		gr_http_head_knows(h, &last->head, last->bytes);
 	len = gr_http_parse_request(h, p, n);
+	h->known = NULL;
 	if (len == 0 && scan->own == NULL) {
 		scan->until = gr_until(scan->conn->config->header_timeout);
 		scan->own = malloc(h->limits->fields * sizeof(*scan->own));
@@ -296,7 +306,7 @@ static void refuse_and_log(lua_State *L, struct gr_httpd_conn *c, int rc)
 /* Waits for the next request; pushes it. Returns 1, 0 when there is none any more, or an error. */
 static int next_request(lua_State *L, struct gr_httpd_conn *c, int env)
 {
-	struct head_scan scan __attribute__((cleanup(free_scan))) = {.conn = c};
+	struct head_scan scan __attribute__((cleanup(free_scan))) = {.L = L, .conn = c};
 	const char *p;
 	ssize_t n;
 	bool idle;
@@ -505,6 +515,7 @@ static const luaL_Reg functions[] = {
 	{"request", l_request},
 	{"is_idle", l_is_idle},
 	{"idle_since", l_idle_since},
+	{"response", gr_httpd_l_response},
 	{"parse_query", gr_httpd_l_parse_query},
 	{NULL, NULL},
 };

@@ -52,6 +52,7 @@ struct gr_httpd_conn {
 	const char *class;
 	struct gr_stream *stream;
 	const struct gr_httpd_config *config;
+	int number;           /* in the order of opening */
 	uint32_t turn;        /* number of the present request: objects of earlier ones are over */
 	bool idle;            /* waits for the first byte of a request … */
 	double idle_since;    /* … since then */
@@ -63,7 +64,7 @@ struct gr_httpd_conn {
 	/* the request's body */
 	bool want_continue; /* the client waits for "100 Continue" before it sends the body */
 	struct gr_body body;
-	int fallback;       /* status if the handler chooses none; 0 = the usual one */
+	int fallback; /* status if the handler chooses none; 0 = the usual one */
 	/* the response */
 	uint8_t method;             /* of the request: enum gr_http_method */
 	uint8_t minor;              /* of the request's version */
@@ -84,11 +85,13 @@ struct gr_httpd_conn {
 	size_t head_at; /* where in it the present response begins; SIZE_MAX: some of that is sent */
 };
 
-/* One request. A userdata; the spans of `head` count from `bytes`. */
+/* One request. A userdata; the spans of `head` count from `bytes`. Its environment is the connection's, until something is
+ * kept with it. */
 struct gr_httpd_request {
 	const char *class;
 	struct gr_httpd_conn *conn;
 	uint32_t turn;
+	bool keeps; /* it has an environment of its own */
 	struct gr_http_head head;
 	const char *bytes;
 	struct gr_http_field fields[]; /* then the bytes */
@@ -112,6 +115,15 @@ struct gr_httpd_conn *gr_httpd_check_turn(lua_State *L);
 /* Pushes the request with that head, which is copied. `env` is the index of the connection's environment. */
 void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
 			   size_t len, int env);
+
+/* Pushes the connection's environment; the request is at index 1. */
+void gr_httpd_push_env(lua_State *L, const struct gr_httpd_request *r);
+
+/* The request before on this connection, if it is still there and worth comparing with one of that many bytes; or NULL. */
+const struct gr_httpd_request *gr_httpd_last_request(lua_State *L, const struct gr_httpd_conn *c, size_t len);
+
+/* response(req) -> the response to a request that is still the present one */
+int gr_httpd_l_response(lua_State *L);
 
 /* parse_query(text) */
 int gr_httpd_l_parse_query(lua_State *L);

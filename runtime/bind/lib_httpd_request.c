@@ -13,6 +13,24 @@
 static const char CLASS[] = "grun.http.request";
 static int metatable; /* registry reference: a name costs more to look up */
 
+enum {
+	WORTH_COMPARING = 256, /* bytes of a head; a shorter one is parsed as fast */
+};
+
+/* Slots of a request's own environment; names that are no getters' are its other keys. */
+enum {
+	KEPT_ENV = 1, /* the connection's */
+	KEPT_PARAMS,
+	KEPT_QUERY,
+	KEPT_HEADERS,
+	KEPT_PEER,
+	KEPT_SOCKNAME,
+};
+
+/* Registry reference of a table of the last request of each connection by its number, with weak values: that a request is
+ * there to be compared with keeps neither it nor what a script has put into it. */
+static int last_requests;
+
 /* ---- Making one ---- */
 
 void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
@@ -24,6 +42,7 @@ void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct g
 	r->class = CLASS;
 	r->conn = c;
 	r->turn = c->turn;
+	r->keeps = false;
 	r->head = *head;
 	memcpy(r->fields, head->fields, fields);
 	r->head.fields = r->fields;
@@ -32,6 +51,34 @@ void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct g
 	lua_setmetatable(L, -2);
 	lua_pushvalue(L, env);
 	lua_setfenv(L, -2);
+	if (len >= WORTH_COMPARING) {
+		lua_rawgeti(L, LUA_REGISTRYINDEX, last_requests);
+		lua_pushvalue(L, -2);
+		lua_rawseti(L, -2, c->number);
+		lua_pop(L, 1);
+	}
+}
+
+const struct gr_httpd_request *gr_httpd_last_request(lua_State *L, const struct gr_httpd_conn *c, size_t len)
+{
+	const struct gr_httpd_request *r;
+
+	if (len < WORTH_COMPARING || c->turn == 0)
+		return NULL;
+	lua_rawgeti(L, LUA_REGISTRYINDEX, last_requests);
+	lua_rawgeti(L, -1, c->number);
+	r = lua_touserdata(L, -1);
+	lua_pop(L, 2);
+	return r && r->turn == c->turn ? r : NULL;
+}
+
+void gr_httpd_push_env(lua_State *L, const struct gr_httpd_request *r)
+{
+	lua_getfenv(L, 1);
+	if (r->keeps) {
+		lua_rawgeti(L, -1, KEPT_ENV);
+		lua_remove(L, -2);
+	}
 }
 
 static struct gr_httpd_request *check_request(lua_State *L)
@@ -187,7 +234,7 @@ static struct gr_slice field(const struct gr_httpd_request *r, const char *name)
 {
 	int at = gr_http_find(&r->head, r->bytes, name, strlen(name), 0);
 
-	return at < 0 ? (struct gr_slice){NULL, 0} : gr_http_slice(r->bytes, r->head.fields[at].value);
+	return at < 0 ? (struct gr_slice){NULL, 0} : gr_http_value(&r->head, r->bytes, (uint32_t)at);
 }
 
 /* What the outermost trusted proxy says in such a field; p == NULL: nothing that counts. */
@@ -258,8 +305,7 @@ static void get_content_length(lua_State *L, const struct gr_httpd_request *r)
 
 static void get_conn(lua_State *L, const struct gr_httpd_request *r)
 {
-	(void)r;
-	lua_getfenv(L, 1);
+	gr_httpd_push_env(L, r);
 	lua_rawgeti(L, -1, GR_HTTPD_CONN);
 	lua_remove(L, -2);
 }
@@ -274,87 +320,111 @@ static void get_params(lua_State *L, const struct gr_httpd_request *r)
 static const struct getter {
 	const char *name;
 	void (*push)(lua_State *L, const struct gr_httpd_request *r);
-	bool kept; /* made once */
+	int slot; /* made once and kept there; 0: made each time */
 } getters[] = {
-	{"method", get_method, false},
-	{"path", get_path, false},
-	{"raw_path", get_raw_path, false},
-	{"query", get_query, true},
-	{"query_string", get_query_string, false},
-	{"target", get_target, false},
-	{"version", get_version, false},
-	{"headers", get_headers, true},
-	{"host", get_host, false},
-	{"scheme", get_scheme, false},
-	{"peer", get_peer, true},
-	{"sockname", get_sockname, true},
-	{"content_length", get_content_length, false},
-	{"conn", get_conn, false},
-	{"params", get_params, true},
+	{"method", get_method, 0},
+	{"path", get_path, 0},
+	{"raw_path", get_raw_path, 0},
+	{"params", get_params, KEPT_PARAMS},
+	{"query", get_query, KEPT_QUERY},
+	{"headers", get_headers, KEPT_HEADERS},
+	{"query_string", get_query_string, 0},
+	{"target", get_target, 0},
+	{"version", get_version, 0},
+	{"host", get_host, 0},
+	{"scheme", get_scheme, 0},
+	{"peer", get_peer, KEPT_PEER},
+	{"sockname", get_sockname, KEPT_SOCKNAME},
+	{"content_length", get_content_length, 0},
+	{"conn", get_conn, 0},
 };
 
-/* Keeps a value under a key in an environment of the request's own, which it gets with the first one. The connection's
- * has these slots too, and no other keys. */
-static void keep_value(lua_State *L, int key, int value)
+enum { GETTERS = sizeof(getters) / sizeof(getters[0]) };
+
+/* The getters' names as Lua has them: equal strings are the same string, so addresses are enough to compare. The metatable
+ * keeps them. */
+static const char *names[GETTERS];
+
+static const struct getter *find_getter(const char *name)
 {
-	lua_getfenv(L, 1);
-	if (lua_objlen(L, -1) > GR_HTTPD_STATE) {
-		lua_createtable(L, GR_HTTPD_STATE, 2);
-		for (int slot = GR_HTTPD_CONN; slot <= GR_HTTPD_STATE; slot++) {
-			lua_rawgeti(L, -2, slot);
-			lua_rawseti(L, -2, slot);
-		}
-		lua_pushvalue(L, -1);
-		lua_setfenv(L, 1);
-	}
-	lua_pushvalue(L, key);
-	lua_pushvalue(L, value);
-	lua_rawset(L, -3);
+	for (int i = 0; i < GETTERS; i++)
+		if (names[i] == name)
+			return &getters[i];
+	return NULL;
 }
 
-static bool push_kept(lua_State *L)
+/* Pushes the request's own environment, which is made when there is none. */
+static void push_own(lua_State *L, struct gr_httpd_request *r)
 {
+	lua_getfenv(L, 1);
+	if (r->keeps)
+		return;
+	lua_createtable(L, KEPT_PARAMS, 0);
+	lua_insert(L, -2);
+	lua_rawseti(L, -2, KEPT_ENV);
+	lua_pushvalue(L, -1);
+	lua_setfenv(L, 1);
+	r->keeps = true;
+}
+
+/* What the getter gives, made or kept. */
+static int get_kept(lua_State *L, struct gr_httpd_request *r, const struct getter *g)
+{
+	if (r->keeps) {
+		lua_getfenv(L, 1);
+		lua_rawgeti(L, -1, g->slot);
+		if (!lua_isnil(L, -1))
+			return 1;
+	}
+	g->push(L, r);
+	push_own(L, r);
+	lua_pushvalue(L, -2);
+	lua_rawseti(L, -2, g->slot);
+	lua_pop(L, 1);
+	return 1;
+}
+
+/* Upvalue: the methods. */
+static int l_request_index(lua_State *L)
+{
+	struct gr_httpd_request *r = check_request(L);
+	const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
+	const struct getter *g = name ? find_getter(name) : NULL;
+
+	if (g && g->slot)
+		return get_kept(L, r, g);
+	if (g) {
+		g->push(L, r);
+		return 1;
+	}
+	lua_settop(L, 2);
+	lua_pushvalue(L, 2);
+	lua_rawget(L, lua_upvalueindex(1));
+	if (!lua_isnil(L, 3) || !name || !r->keeps)
+		return 1;
 	lua_getfenv(L, 1);
 	lua_pushvalue(L, 2);
 	lua_rawget(L, -2);
-	return lua_type(L, 2) == LUA_TSTRING && !lua_isnil(L, -1);
-}
-
-/* Upvalues: the methods; name -> index of its getter. */
-static int l_request_index(lua_State *L)
-{
-	const struct gr_httpd_request *r = check_request(L);
-	const struct getter *g;
-
-	lua_settop(L, 2);
-	lua_pushvalue(L, 2);
-	lua_rawget(L, lua_upvalueindex(2));
-	g = lua_isnil(L, 3) ? NULL : &getters[lua_tointeger(L, 3)];
-	if (g == NULL) {
-		lua_pushvalue(L, 2);
-		lua_rawget(L, lua_upvalueindex(1));
-		if (!lua_isnil(L, 4))
-			return 1;
-	}
-	lua_settop(L, 2);
-	if ((g == NULL || g->kept) && push_kept(L))
-		return 1;
-	if (g == NULL)
-		return 0;
-	lua_settop(L, 2);
-	g->push(L, r);
-	if (g->kept)
-		keep_value(L, 2, 3);
-	lua_settop(L, 3);
 	return 1;
 }
 
 /* Whatever a script wants to remember with a request: a user's name, a route's parameters. */
 static int l_request_newindex(lua_State *L)
 {
-	check_request(L);
+	struct gr_httpd_request *r = check_request(L);
+	const struct getter *g;
+
 	luaL_checktype(L, 2, LUA_TSTRING);
-	keep_value(L, 2, 3);
+	g = find_getter(lua_tostring(L, 2));
+	push_own(L, r);
+	if (g && g->slot) {
+		lua_pushvalue(L, 3);
+		lua_rawseti(L, -2, g->slot);
+	} else {
+		lua_pushvalue(L, 2);
+		lua_pushvalue(L, 3);
+		lua_rawset(L, -3);
+	}
 	return 0;
 }
 
@@ -377,6 +447,15 @@ static int l_request_fail(lua_State *L)
 	return 0;
 }
 
+int gr_httpd_l_response(lua_State *L)
+{
+	struct gr_httpd_conn *c = gr_httpd_check_turn(L);
+
+	gr_httpd_push_env(L, check_request(L));
+	gr_httpd_push_response(L, c, lua_gettop(L));
+	return 1;
+}
+
 /* ---- The class ---- */
 
 static const luaL_Reg methods[] = {
@@ -390,6 +469,12 @@ static const luaL_Reg methods[] = {
 void gr_httpd_request_init(lua_State *L)
 {
 	gr_message_init(L);
+	lua_newtable(L);
+	lua_createtable(L, 0, 1);
+	lua_pushliteral(L, "v");
+	lua_setfield(L, -2, "__mode");
+	lua_setmetatable(L, -2);
+	last_requests = luaL_ref(L, LUA_REGISTRYINDEX);
 	luaL_newmetatable(L, CLASS);
 	lua_newtable(L);
 	for (const luaL_Reg *m = methods; m->name; m++) {
@@ -398,13 +483,13 @@ void gr_httpd_request_init(lua_State *L)
 	}
 	lua_pushvalue(L, -1);
 	lua_setfield(L, -3, "methods");
-	lua_newtable(L);
-	for (size_t i = 0; i < sizeof(getters) / sizeof(getters[0]); i++) {
-		lua_pushinteger(L, (lua_Integer)i);
-		lua_setfield(L, -2, getters[i].name);
-	}
-	lua_pushcclosure(L, l_request_index, 2);
+	lua_pushcclosure(L, l_request_index, 1);
 	lua_setfield(L, -2, "__index");
+	for (int i = 0; i < GETTERS; i++) {
+		lua_pushstring(L, getters[i].name);
+		names[i] = lua_tostring(L, -1);
+		lua_rawseti(L, -2, i + 1);
+	}
 	lua_pushcfunction(L, l_request_newindex);
 	lua_setfield(L, -2, "__newindex");
 	lua_pushcfunction(L, l_request_tostring);

@@ -351,7 +351,7 @@ static bool is_accepted(lua_State *L, int env)
 	r = lua_touserdata(L, -1);
 	lua_pop(L, 1);
 	at = r && r->head.minor > 0 ? gr_http_find(&r->head, r->bytes, "accept-encoding", 15, 0) : -1;
-	return at >= 0 && gr_accept_quality(gr_http_slice(r->bytes, r->head.fields[at].value), "gzip") > 0;
+	return at >= 0 && gr_accept_quality(gr_http_value(&r->head, r->bytes, (uint32_t)at), "gzip") > 0;
 }
 
 /* Changes the fields to those of the compressed body. The text of a new one is left on the stack. */

@@ -126,8 +126,8 @@ static int push_part(lua_State *L, const struct scanner *s, const char *block)
 	push_unquoted(L, filename);
 	lua_newtable(L);
 	for (uint32_t i = 0; i < s->m.head.nfields; i++) {
-		struct gr_slice field = gr_http_slice(block, s->m.head.fields[i].name);
-		struct gr_slice value = gr_http_slice(block, s->m.head.fields[i].value);
+		struct gr_slice field = gr_http_name(&s->m.head, block, i);
+		struct gr_slice value = gr_http_value(&s->m.head, block, i);
 		luaL_Buffer b;
 
 		luaL_buffinit(L, &b);

@@ -49,7 +49,7 @@ static int has_version_13(const struct gr_http_head *h, const char *buf)
 {
 	int at = gr_http_find(h, buf, "Sec-WebSocket-Version", 21, 0);
 
-	return at >= 0 && gr_slice_is(gr_http_slice(buf, h->fields[at].value), "13");
+	return at >= 0 && gr_slice_is(gr_http_value(h, buf, (uint32_t)at), "13");
 }
 
 /* request(req) -> response, value of Sec-WebSocket-Accept; or the status that answers it when it asks for no WebSocket of
@@ -63,7 +63,7 @@ int gr_ws_l_request(lua_State *L)
 
 	if (r->turn != r->conn->turn || r->conn->reply != GR_REPLY_OPEN)
 		return luaL_error(L, "the request has been answered");
-	lua_getfenv(L, 1);
+	gr_httpd_push_env(L, r);
 	gr_httpd_push_response(L, r->conn, lua_gettop(L));
 	if (gr_websocket_request(h, r->bytes, &key)) {
 		gr_websocket_accept(key.p, accept);

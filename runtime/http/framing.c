@@ -21,9 +21,20 @@ enum {
 
 static bool port_valid(const char *p, size_t len)
 {
-	int64_t n = len == 0 ? 0 : gr_text_number(p, len);
+	unsigned n = 0;
 
-	return n >= 0 && n <= 65535;
+	while (len > 5 && *p == '0')
+		p++, len--;
+	if (len > 5)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		unsigned digit = (unsigned char)p[i] - (unsigned)'0';
+
+		if (digit > 9)
+			return false;
+		n = n * 10 + digit;
+	}
+	return n <= 65535;
 }
 
 /* The literal in brackets at p; returns its length with them, or 0. Only its characters are checked. */
@@ -59,6 +70,11 @@ bool gr_http_host_valid(const char *p, size_t len)
 
 /* ---- Single fields. ---- */
 
+static struct gr_http_span span(const char *buf, struct gr_slice text)
+{
+	return (struct gr_http_span){(uint32_t)(text.p - buf), (uint32_t)text.len};
+}
+
 static bool first_of(struct gr_http_head *h, unsigned bit)
 {
 	bool first = !(h->noted & bit);
@@ -68,14 +84,14 @@ static bool first_of(struct gr_http_head *h, unsigned bit)
 }
 
 /* An empty Host says that the target has no authority (RFC 9112 section 3.2). */
-static int note_host(struct gr_http_head *h, struct gr_http_span value, struct gr_slice text)
+static int note_host(struct gr_http_head *h, const char *buf, struct gr_slice text)
 {
 	if (h->status)
 		return 1;
 	if (!first_of(h, HOST) || (text.len > 0 && !gr_http_host_valid(text.p, text.len)))
 		return GR_HTTP_BAD_HOST;
 	if (h->form != GR_FORM_ABSOLUTE && h->form != GR_FORM_AUTHORITY)
-		h->host = value;
+		h->host = span(buf, text);
 	return 1;
 }
 
@@ -124,34 +140,60 @@ static int note_expect(struct gr_http_head *h, struct gr_slice text)
 	return gr_slice_is(text, "100-continue") ? 1 : GR_HTTP_BAD_EXPECT;
 }
 
-static int note_upgrade(struct gr_http_head *h, struct gr_http_span value)
+static int note_upgrade(struct gr_http_head *h, const char *buf, struct gr_slice text)
 {
 	h->noted |= UPGRADE;
-	h->protocol = value;
+	h->protocol = span(buf, text);
 	return 1;
 }
 
-int gr_framing_note(struct gr_http_head *h, const char *buf, const struct gr_http_field *f)
+/* Four bytes with the bit of lower case set. */
+static inline uint32_t lowered(const char *p)
 {
-	const char *name = buf + f->name.off;
-	struct gr_slice value = gr_http_slice(buf, f->value);
+	uint32_t x;
 
-	switch (f->name.len) {
+	memcpy(&x, p, sizeof(x));
+	return x | 0x20202020;
+}
+
+/* Whether a token is `lower`, of the same length, 4 or more, and of letters and "-": setting the bit of lower case makes no
+ * other byte of a token one of these. */
+static inline bool is_name(const char *token, const char *lower, size_t len)
+{
+	for (size_t i = 0; i + 4 < len; i += 4)
+		if (lowered(token + i) != lowered(lower + i))
+			return false;
+	return lowered(token + len - 4) == lowered(lower + len - 4);
+}
+
+int gr_framing_note(struct gr_http_head *h, const char *buf, struct gr_slice name, struct gr_slice value)
+{
+	switch (name.len) {
 	case sizeof("Host") - 1:
-		return gr_text_same(name, "host", f->name.len) ? note_host(h, f->value, value) : 1;
+		return is_name(name.p, "host", name.len) ? note_host(h, buf, value) : 1;
 	case sizeof("Expect") - 1:
-		return gr_text_same(name, "expect", f->name.len) ? note_expect(h, value) : 1;
+		return is_name(name.p, "expect", name.len) ? note_expect(h, value) : 1;
 	case sizeof("Upgrade") - 1:
-		return gr_text_same(name, "upgrade", f->name.len) ? note_upgrade(h, f->value) : 1;
+		return is_name(name.p, "upgrade", name.len) ? note_upgrade(h, buf, value) : 1;
 	case sizeof("Connection") - 1:
-		return gr_text_same(name, "connection", f->name.len) ? note_connection(h, value) : 1;
+		return is_name(name.p, "connection", name.len) ? note_connection(h, value) : 1;
 	case sizeof("Content-Length") - 1:
-		return gr_text_same(name, "content-length", f->name.len) ? note_length(h, value) : 1;
+		return is_name(name.p, "content-length", name.len) ? note_length(h, value) : 1;
 	case sizeof("Transfer-Encoding") - 1:
-		return gr_text_same(name, "transfer-encoding", f->name.len) ? note_coding(h, value) : 1;
+		return is_name(name.p, "transfer-encoding", name.len) ? note_coding(h, value) : 1;
 	default:
 		return 1;
 	}
+}
+
+void gr_framing_take(struct gr_http_head *h, const struct gr_http_head *from, uint32_t shift)
+{
+	h->noted = from->noted;
+	h->content_length = from->content_length;
+	if ((from->noted & HOST) && h->form != GR_FORM_ABSOLUTE && h->form != GR_FORM_AUTHORITY)
+		h->host = (struct gr_http_span){from->host.off + shift, from->host.len};
+	if (from->noted & UPGRADE)
+		h->protocol = (struct gr_http_span){from->protocol.off + shift, from->protocol.len};
 }
 
 /* ---- The whole. ---- */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Heads of requests and responses: lines and fields. What the fields mean for the body is in framing.c. */
-#define _GNU_SOURCE
 #include "http/http1.h"
 
 #include <string.h>
@@ -23,26 +22,15 @@ void gr_http_head_init(struct gr_http_head *h, struct gr_http_field *fields, con
 	h->content_length = -1;
 }
 
+void gr_http_head_knows(struct gr_http_head *h, const struct gr_http_head *earlier, const char *buf)
+{
+	h->known = earlier && earlier->limits == h->limits ? earlier : NULL;
+	h->known_buf = buf;
+}
+
 static struct gr_http_span span(const char *buf, const char *from, const char *to)
 {
 	return (struct gr_http_span){(uint32_t)(from - buf), (uint32_t)(to - from)};
-}
-
-static inline const char *scan(const char *p, const char *end, int class)
-{
-	for (; end - p >= 4; p += 4) {
-		if (!gr_char_is(p[0], class))
-			return p;
-		if (!gr_char_is(p[1], class))
-			return p + 1;
-		if (!gr_char_is(p[2], class))
-			return p + 2;
-		if (!gr_char_is(p[3], class))
-			return p + 3;
-	}
-	while (p < end && gr_char_is(*p, class))
-		p++;
-	return p;
 }
 
 /* ---- The first line of a request. ---- */
@@ -151,23 +139,35 @@ static int behind_target(const char *buf, const struct gr_http_span *verb, int r
 	return rc < 0 ? rc : version_error(p, lf + 1);
 }
 
-static int request_line(struct gr_http_head *h, const char *buf, const char *end)
+/* The method and the space behind it. Returns what follows it; NULL without the space, which is 0 or an error in *rc. */
+static const char *request_method(struct gr_http_head *h, const char *buf, const char *end, int *rc)
 {
-	const char *p = buf + h->line, *from = p, *path_end;
-	int rc;
+	const char *from = buf + h->line, *p;
 
-	p = scan(p, end, GR_CHAR_TOKEN);
-	if (p == end)
-		return 0;
-	if (*p != ' ')
-		return GR_HTTP_BAD_LINE;
-	if (p - from > METHOD_MAX)
-		return GR_HTTP_BAD_METHOD;
+	if (end - from >= 4 && memcmp(from, "GET ", 4) == 0) {
+		h->verb = span(buf, from, from + 3);
+		h->method = GR_METHOD_GET;
+		return from + 4;
+	}
+	p = gr_text_token_end(from, end);
+	*rc = p == end ? 0 : *p != ' ' ? GR_HTTP_BAD_LINE : GR_HTTP_BAD_METHOD;
+	if (p == end || *p != ' ' || p - from > METHOD_MAX)
+		return NULL;
 	h->verb = span(buf, from, p);
 	h->method = gr_http_method(from, h->verb.len);
-	from = ++p;
-	path_end = scan(p, end, GR_CHAR_PATH);
-	p = scan(path_end, end, GR_CHAR_TARGET);
+	return p + 1;
+}
+
+static int request_line(struct gr_http_head *h, const char *buf, const char *end)
+{
+	int rc = 0;
+	const char *from = request_method(h, buf, end, &rc), *path_end, *p;
+
+	if (!from)
+		return rc;
+	path_end = p = gr_text_path_end(from, end);
+	while (p < end && gr_char_is(*p, GR_CHAR_TARGET))
+		p++;
 	if (p == end)
 		return 0;
 	if (*p != ' ') /* HTTP/0.9 ends here */
@@ -244,59 +244,73 @@ static int name_error(const char *from, const char *p)
 	return *p == ' ' || *p == '\t' ? GR_HTTP_SPACE_COLON : GR_HTTP_BAD_NAME;
 }
 
-static struct gr_http_span value_span(const char *buf, const char *from, const char *to)
-{
-	while (to > from && (to[-1] == ' ' || to[-1] == '\t'))
-		to--;
-	return span(buf, from, to);
-}
-
-/* The end of a token that does not reach to the end of the buffer. */
-static inline const char *token_end(const char *p)
-{
-	for (;; p += 4) {
-		if (!gr_char_is(p[0], GR_CHAR_TOKEN))
-			return p;
-		if (!gr_char_is(p[1], GR_CHAR_TOKEN))
-			return p + 1;
-		if (!gr_char_is(p[2], GR_CHAR_TOKEN))
-			return p + 2;
-		if (!gr_char_is(p[3], GR_CHAR_TOKEN))
-			return p + 3;
-	}
-}
-
-/* Parses a field into *f and moves *at behind its line. The byte before `end` is LF: nothing here can run past it. */
+/* Parses a field into *f and moves *at behind its line; 0: the line is not complete. */
 static inline int field_line(struct gr_http_field *f, const char *buf, const char *end, const char **at)
 {
-	const char *from = *at, *p = token_end(from);
+	const char *from = *at, *colon = gr_text_token_end(from, end), *p;
 
-	if (*p != ':' || p == from)
-		return name_error(from, p);
-	f->name = span(buf, from, p++);
-	while (*p == ' ' || *p == '\t')
-		p++;
-	from = p;
-	p = gr_text_value_end(p, end);
+	if (colon == end)
+		return 0;
+	if (*colon != ':' || colon == from)
+		return name_error(from, colon);
+	p = gr_text_value_end(colon + 1, end);
+	if (p == end)
+		return 0;
 	if (*p != '\r')
 		return *p == '\n' ? GR_HTTP_LINE_END : GR_HTTP_BAD_VALUE;
+	if (p + 1 == end)
+		return 0;
 	if (p[1] != '\n')
 		return GR_HTTP_LINE_END;
-	f->value = value_span(buf, from, p);
+	f->line = (uint32_t)(from - buf);
+	f->colon = (uint32_t)(colon - buf);
 	*at = p + 2;
 	return LINE_DONE;
 }
 
-static int empty_line(const char **at)
+static int empty_line(const char **at, const char *end)
 {
+	if (end - *at < 2)
+		return 0;
 	if ((*at)[1] != '\n')
 		return GR_HTTP_LINE_END;
 	*at += 2;
 	return HEAD_DONE;
 }
 
-/* Parses the line at *at and moves behind it unless something is wrong. The byte before `end` is LF. `framed`: fields that
- * frame the message count. */
+/* Where the line of a field ends in a head that is parsed. */
+static inline uint32_t line_end(const struct gr_http_head *h, uint32_t i)
+{
+	return i + 1 < h->nfields ? h->fields[i + 1].line : h->line - 2;
+}
+
+/* The same as field_line, if the line stands in the same place of the known head; else 0. */
+static inline int known_line(const struct gr_http_head *h, const char *buf, const char *end, const char **at)
+{
+	const struct gr_http_field *f = &h->known->fields[h->nfields];
+	size_t len = line_end(h->known, h->nfields) - f->line;
+	const char *p = *at;
+
+	if ((size_t)(end - p) < len || p[len - 1] != '\n' || memcmp(p, h->known_buf + f->line, len) != 0)
+		return 0;
+	h->fields[h->nfields].line = (uint32_t)(p - buf);
+	h->fields[h->nfields].colon = (uint32_t)(p - buf) + f->colon - f->line;
+	*at = p + len;
+	return LINE_DONE;
+}
+
+/* Takes note of the field whose line ends at `end`, if it may frame the message. */
+static inline int note_field(struct gr_http_head *h, const char *buf, const struct gr_http_field *f, const char *end)
+{
+	struct gr_slice name = {buf + f->line, f->colon - f->line};
+	const char *value = buf + f->colon + 1;
+
+	if (!gr_framing_cares(name.p, name.len))
+		return LINE_DONE;
+	return gr_framing_note(h, buf, name, gr_slice_trim(value, (size_t)(end - 2 - value)));
+}
+
+/* Parses the line at *at and moves behind it; 0: it is not complete. `framed`: fields that frame the message count. */
 static inline int next_line(struct gr_http_head *h, const char *buf, const char **at, const char *end, bool framed)
 {
 	struct gr_http_field *f = &h->fields[h->nfields];
@@ -304,17 +318,19 @@ static inline int next_line(struct gr_http_head *h, const char *buf, const char 
 	int rc;
 
 	if (*p == '\r')
-		rc = empty_line(&p);
-	else
-		rc = h->nfields < h->limits->fields ? field_line(f, buf, end, &p) : GR_HTTP_MANY_FIELDS;
+		rc = empty_line(&p, end);
+	else if (h->nfields >= h->limits->fields)
+		rc = GR_HTTP_MANY_FIELDS;
+	else if (!h->known || h->nfields >= h->known->nfields || (rc = known_line(h, buf, end, &p)) == 0)
+		rc = field_line(f, buf, end, &p);
 	if (rc <= 0)
 		return rc;
 	if (p - buf > (ptrdiff_t)h->block + h->limits->block)
 		return GR_HTTP_LONG_BLOCK;
 	if (rc == LINE_DONE) {
 		h->nfields++;
-		if (framed && gr_framing_cares(buf + f->name.off, f->name.len))
-			rc = gr_framing_note(h, buf, f);
+		if (framed)
+			rc = note_field(h, buf, f, p);
 	}
 	if (rc > 0)
 		*at = p;
@@ -346,12 +362,42 @@ static bool still_incomplete(const struct gr_http_head *h, const char *buf, size
 	return h->seen > 0 && !memchr(buf + h->seen, '\n', len - h->seen);
 }
 
+/* Whether all fields are those of the known head, and mean the same below this first line. */
+static bool all_known(const struct gr_http_head *h, const char *buf, size_t len)
+{
+	const struct gr_http_head *k = h->known;
+	size_t size = k ? k->line - k->block : 0;
+
+	return k && h->line == h->block && h->minor == k->minor && h->form == k->form && h->status == k->status &&
+	       len - h->line >= size && memcmp(buf + h->line, h->known_buf + k->block, size) == 0;
+}
+
+/* Takes them over. Returns the length of the head. */
+static ssize_t take_known(struct gr_http_head *h)
+{
+	const struct gr_http_head *k = h->known;
+	const struct gr_http_field *from = k->fields;
+	struct gr_http_field *to = h->fields;
+	uint32_t n = k->nfields, shift = h->block - k->block; /* modulo 2^32 */
+
+	for (uint32_t i = 0; i < n; i++) {
+		to[i].line = from[i].line + shift;
+		to[i].colon = from[i].colon + shift;
+	}
+	h->nfields = n;
+	h->line = k->line + shift;
+	gr_framing_take(h, k, shift);
+	return (ssize_t)h->line;
+}
+
 /* Parses the fields; the first line is done. Returns the length of the head. */
 static ssize_t parse_block(struct gr_http_head *h, const char *buf, size_t len, bool framed)
 {
-	const char *at = buf + h->line, *lf = memrchr(at, '\n', len - h->line), *end = lf ? lf + 1 : at;
+	const char *at = buf + h->line, *end = buf + len;
 	int rc = LINE_DONE;
 
+	if (all_known(h, buf, len))
+		return take_known(h);
 	while (rc == LINE_DONE)
 		rc = at == end ? 0 : next_line(h, buf, &at, end, framed);
 	h->line = (uint32_t)(at - buf);
@@ -416,10 +462,22 @@ ssize_t gr_http_parse_trailers(struct gr_http_head *h, const char *buf, size_t l
 	return parse_block(h, buf, len, false);
 }
 
+struct gr_slice gr_http_name(const struct gr_http_head *h, const char *buf, uint32_t i)
+{
+	return (struct gr_slice){buf + h->fields[i].line, h->fields[i].colon - h->fields[i].line};
+}
+
+struct gr_slice gr_http_value(const struct gr_http_head *h, const char *buf, uint32_t i)
+{
+	uint32_t from = h->fields[i].colon + 1;
+
+	return gr_slice_trim(buf + from, line_end(h, i) - 2 - from);
+}
+
 int gr_http_find(const struct gr_http_head *h, const char *buf, const char *name, size_t len, uint32_t from)
 {
 	for (uint32_t i = from; i < h->nfields; i++)
-		if (h->fields[i].name.len == len && gr_text_same(buf + h->fields[i].name.off, name, len))
+		if (h->fields[i].colon - h->fields[i].line == len && gr_text_same(buf + h->fields[i].line, name, len))
 			return (int)i;
 	return -1;
 }

@@ -17,8 +17,9 @@ struct gr_http_span {
 	uint32_t off, len;
 };
 
+/* A field's line: its parts are had by gr_http_name and gr_http_value. Small, since many of them are kept. */
 struct gr_http_field {
-	struct gr_http_span name, value; /* the value without blanks around it, possibly empty */
+	uint32_t line, colon; /* where it begins, and its ":" */
 };
 
 struct gr_http_limits {
@@ -60,12 +61,14 @@ enum gr_http_body {
 /* One head while it is parsed, and what was found. Spans count from the first byte given to the parser. */
 struct gr_http_head {
 	/* where the parser goes on: its own */
-	uint32_t line;  /* start of the line that is not parsed yet */
+	uint32_t line;  /* start of the line that is not parsed yet; after all: the end of the head */
 	uint32_t seen;  /* no LF stands between `line` and here; 0: nothing was looked at yet */
 	uint32_t block; /* start of the fields */
 	bool in_block;  /* the first line is parsed */
 	uint8_t noted;  /* bits of framing.c */
 	const struct gr_http_limits *limits;
+	const struct gr_http_head *known; /* gr_http_head_knows; NULL: none */
+	const char *known_buf;
 
 	/* result, valid once the parser returned > 0 */
 	struct gr_http_field *fields; /* the caller's array */
@@ -93,6 +96,11 @@ struct gr_http_head {
  * outlive the head. */
 void gr_http_head_init(struct gr_http_head *h, struct gr_http_field *fields, const struct gr_http_limits *limits);
 
+/* Tells of an earlier head of the same limits, parsed from `buf`: lines of fields that stood there as well need not be
+ * looked at byte by byte. Most clients send the same fields with each request. The result is the same without. Both must
+ * stay as they are until h->known is NULL again. */
+void gr_http_head_knows(struct gr_http_head *h, const struct gr_http_head *earlier, const char *buf);
+
 /* Parses a request's head. `buf` holds every byte of the message so far, `len` grows from call to call (the buffer may
  * move); bytes after the head are not looked at. Calls that add a byte each cost no more in total than one with all.
  * Returns the length of the head with its empty line, 0 for incomplete, or an enum gr_http_error, after which the
@@ -111,6 +119,10 @@ ssize_t gr_http_parse_trailers(struct gr_http_head *h, const char *buf, size_t l
 
 /* Index of the first field at or after `from` with that name, in any case, or -1. `buf` is the parser's. */
 int gr_http_find(const struct gr_http_head *h, const char *buf, const char *name, size_t len, uint32_t from);
+
+/* The name of the field with that index, and its value without blanks around it, possibly empty. */
+struct gr_slice gr_http_name(const struct gr_http_head *h, const char *buf, uint32_t i);
+struct gr_slice gr_http_value(const struct gr_http_head *h, const char *buf, uint32_t i);
 
 static inline struct gr_slice gr_http_slice(const char *buf, struct gr_http_span span)
 {

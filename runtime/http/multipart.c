@@ -184,7 +184,7 @@ int gr_multipart_names(const struct gr_multipart *m, const char *block, struct g
 
 	if (i < 0 || gr_http_find(&m->head, block, field, len, (uint32_t)i + 1) >= 0)
 		return GR_HTTP_BAD_MULTIPART;
-	if (gr_media_parse(gr_http_slice(block, m->head.fields[i].value), &type, &params) < 0 ||
+	if (gr_media_parse(gr_http_value(&m->head, block, (uint32_t)i), &type, &params) < 0 ||
 	    !gr_slice_is(type, "form-data") || gr_param_find(params, "name", name) <= 0)
 		return GR_HTTP_BAD_MULTIPART;
 	if (gr_param_find(params, "filename", filename) == 0)

@@ -8,9 +8,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 /* Bytes that somebody else owns, without a NUL at the end. */
 struct gr_slice {
@@ -43,61 +40,90 @@ static inline bool gr_char_is(char c, int class)
 /* True if all bytes are of the class; true for none. */
 bool gr_text_all(const char *p, size_t len, int class);
 
-/* The high bits of those of the eight bytes that are below 0x20 or 0x7f. No sum carries into the next byte. */
-static inline uint64_t gr_text_controls(uint64_t x)
-{
-	const uint64_t ones = 0x0101010101010101, high = 0x8080808080808080;
-	uint64_t low = x & ~high;
+/* Sixteen bytes that are looked at together; the compiler does that with what the machine has. */
+typedef uint8_t gr_bytes __attribute__((vector_size(16)));
 
-	return (~(low + ones * 0x60) | (low + ones)) & ~x & high;
+static inline gr_bytes gr_bytes_load(const char *p)
+{
+	gr_bytes x;
+
+	memcpy(&x, p, sizeof(x));
+	return x;
 }
 
-/* False only if all of the eight bytes are 0x20 to 0x7e. */
-static inline bool gr_text_unusual(uint64_t x)
+/* The index of the first byte of `hits` that is 0xff, where all others are 0; 16 if there is none. */
+static inline int gr_bytes_first(gr_bytes hits)
 {
-	const uint64_t ones = 0x0101010101010101, high = 0x8080808080808080;
+	uint64_t half[2];
 
-	return ((x - ones * 0x20) | (x + ones)) & high;
+	memcpy(half, &hits, sizeof(half));
+	if (half[0])
+		return __builtin_ctzll(le64toh(half[0])) / 8;
+	return half[1] ? 8 + __builtin_ctzll(le64toh(half[1])) / 8 : 16;
 }
 
-#ifdef __SSE2__
-/* A bit for each of the 16 bytes that is below 0x20 or 0x7f. */
-static inline unsigned gr_text_controls16(const char *p)
+static inline bool gr_bytes_any(gr_bytes hits)
 {
-	__m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
-	__m128i low = _mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(0x1f)), x);
+	uint64_t half[2];
 
-	return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(x, _mm_set1_epi8(0x7f))));
+	memcpy(half, &hits, sizeof(half));
+	return half[0] | half[1];
 }
-#endif
+
+/* 0xff for letters, digits and "-", which is what names of fields are made of but for a few. */
+static inline gr_bytes gr_bytes_plain(gr_bytes x)
+{
+	gr_bytes letters = (gr_bytes)((x | 0x20) - 'a' < 26), digits = (gr_bytes)(x - '0' < 10);
+
+	return letters | digits | (gr_bytes)(x == '-');
+}
+
+/* The first byte in [p, end) that may not stand in a token, or `end`. */
+static inline const char *gr_text_token_end(const char *p, const char *end)
+{
+	while (end - p >= (ptrdiff_t)sizeof(gr_bytes)) {
+		int n = gr_bytes_first(~gr_bytes_plain(gr_bytes_load(p)));
+
+		p += n;
+		if (n == sizeof(gr_bytes))
+			continue;
+		if (!gr_char_is(*p, GR_CHAR_TOKEN))
+			return p;
+		p++;
+	}
+	while (p < end && gr_char_is(*p, GR_CHAR_TOKEN))
+		p++;
+	return p;
+}
+
+/* The first byte in [p, end) that may not stand in a target's path: '?' among them; or `end`. */
+static inline const char *gr_text_path_end(const char *p, const char *end)
+{
+	while (end - p >= (ptrdiff_t)sizeof(gr_bytes)) {
+		gr_bytes x = gr_bytes_load(p);
+		int n = gr_bytes_first((gr_bytes)(x <= ' ') | (gr_bytes)(x == 0x7f) | (gr_bytes)(x == '#') |
+				       (gr_bytes)(x == '?'));
+
+		p += n;
+		if (n < (int)sizeof(x))
+			return p;
+	}
+	while (p < end && gr_char_is(*p, GR_CHAR_PATH))
+		p++;
+	return p;
+}
 
 /* The first byte in [p, end) that may not stand in a field's value, or `end`. */
 static inline const char *gr_text_value_end(const char *p, const char *end)
 {
-	uint64_t x, hits;
+	while (end - p >= (ptrdiff_t)sizeof(gr_bytes)) {
+		gr_bytes x = gr_bytes_load(p), hits = (gr_bytes)(x < 0x20) | (gr_bytes)(x == 0x7f);
 
-#ifdef __SSE2__
-	while (end - p >= 16) {
-		unsigned found = gr_text_controls16(p);
-
-		if (found == 0) {
-			p += 16;
+		if (!gr_bytes_any(hits)) {
+			p += sizeof(x);
 			continue;
 		}
-		p += __builtin_ctz(found);
-		if (*p != '\t')
-			return p;
-		p++;
-	}
-#endif
-	while (end - p >= 8) {
-		memcpy(&x, p, 8);
-		hits = gr_text_unusual(x) ? gr_text_controls(le64toh(x)) : 0;
-		if (hits == 0) {
-			p += 8;
-			continue;
-		}
-		p += __builtin_ctzll(hits) / 8;
+		p += gr_bytes_first(hits);
 		if (*p != '\t')
 			return p;
 		p++;

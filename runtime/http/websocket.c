@@ -45,7 +45,7 @@ static bool single(const struct gr_http_head *h, const char *buf, const char *na
 
 	if (i < 0 || gr_http_find(h, buf, name, len, (uint32_t)i + 1) >= 0)
 		return false;
-	*value = gr_http_slice(buf, h->fields[i].value);
+	*value = gr_http_value(h, buf, (uint32_t)i);
 	return true;
 }
 

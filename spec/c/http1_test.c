@@ -29,10 +29,11 @@ static void describe(const struct gr_http_head *h, const char *buf, char *out, s
 
 	for (int i = 0; spans[i]; i++)
 		n += (size_t)snprintf(out + n, size - n, "|%.*s", (int)spans[i]->len, buf + spans[i]->off);
-	for (uint32_t i = 0; i < h->nfields; i++)
-		n += (size_t)snprintf(out + n, size - n, "|%.*s=%.*s", (int)h->fields[i].name.len,
-				      buf + h->fields[i].name.off, (int)h->fields[i].value.len,
-				      buf + h->fields[i].value.off);
+	for (uint32_t i = 0; i < h->nfields; i++) {
+		struct gr_slice name = gr_http_name(h, buf, i), value = gr_http_value(h, buf, i);
+
+		n += (size_t)snprintf(out + n, size - n, "|%.*s=%.*s", (int)name.len, name.p, (int)value.len, value.p);
+	}
 }
 
 /* Parses prefixes of the text, each longer by `step` and at another address, until there is a result. */
@@ -155,11 +156,12 @@ static void test_request_details(void)
 	check(h.upgrade && span_is(text, h.protocol, "websocket"), "requests: upgrade");
 	check(h.want_continue, "requests: expect");
 	check(span_is(text, h.verb, "GET") && span_is(text, h.target, "/x"), "requests: method and target as written");
-	check(first == 1 && span_is(text, h.fields[1].value, "1"), "find: first of a name, in any case");
-	check(gr_http_find(&h, text, "cookie", 6, 2) == 4 && span_is(text, h.fields[4].value, "2"), "find: the next");
+	check(first == 1 && is_text(gr_http_value(&h, text, 1), "1"), "find: first of a name, in any case");
+	check(gr_http_find(&h, text, "cookie", 6, 2) == 4 && is_text(gr_http_value(&h, text, 4), "2"),
+	      "find: the next");
 	check(gr_http_find(&h, text, "cookie", 6, 5) == -1 && gr_http_find(&h, text, "cooki", 5, 0) == -1,
 	      "find: none");
-	check(h.nfields == 8 && h.fields[5].value.len == 0, "requests: an empty value");
+	check(h.nfields == 8 && gr_http_value(&h, text, 5).len == 0, "requests: an empty value");
 }
 
 /* Whether `want_continue` and `upgrade` need all that they need. */
@@ -555,6 +557,81 @@ static void test_trailers(void)
 	check_bad(cases, sizeof(cases) / sizeof(cases[0]), TRAILERS, "trailers: bad ones, at every split");
 }
 
+/* ---- An earlier head that is known ---- */
+
+static ssize_t parse_knowing(const struct gr_http_head *known, const char *known_text, const char *text, size_t step,
+			     char *found, size_t size)
+{
+	size_t len = strlen(text);
+	struct gr_http_head h;
+	ssize_t rc = 0;
+
+	gr_http_head_init(&h, fields, &gr_http_limits);
+	gr_http_head_knows(&h, known, known_text);
+	for (size_t n = step; rc == 0; n += step) {
+		rc = gr_http_parse_request(&h, text, n < len ? n : len);
+		if (n >= len)
+			break;
+	}
+	if (rc > 0)
+		describe(&h, text, found, size);
+	return rc;
+}
+
+/* Whether the text is parsed alike with and without the other one known. */
+static bool is_alike(const char *other, const char *text)
+{
+	static struct gr_http_field known_fields[FIELDS];
+	char expected[2048], found[2048];
+	struct gr_http_head known;
+	ssize_t rc = parse_knowing(NULL, NULL, text, strlen(text), expected, sizeof(expected));
+
+	gr_http_head_init(&known, known_fields, &gr_http_limits);
+	if (gr_http_parse_request(&known, other, strlen(other)) <= 0)
+		return false;
+	for (size_t step = 1; step <= strlen(text); step++)
+		if (parse_knowing(&known, other, text, step, found, sizeof(found)) != rc ||
+		    (rc > 0 && strcmp(found, expected) != 0))
+			return false;
+	return true;
+}
+
+static void test_known(void)
+{
+	static const char *const lines[] = {"GET / HTTP/1.1\r\n",     "GET /longer?x HTTP/1.1\r\n",
+					    "GET / HTTP/1.0\r\n",     "POST http://b:1/ HTTP/1.1\r\n",
+					    "OPTIONS * HTTP/1.1\r\n", "CONNECT b:443 HTTP/1.1\r\n"};
+	static const char *const blocks[] = {
+		"Host: a\r\nX-One: 1\r\nY: \t 2 \r\n\r\n",
+		"Host: a\r\nX-One: 2\r\nY: \t 2 \r\n\r\n",
+		"Host: a\r\nX-One: 1\r\nY: \t 2 \r\nZ:\r\n\r\n",
+		"Host: a\r\nX-One: 1\r\nHost: b\r\n\r\n",
+		"Host: a\r\nX-One: 1\n\r\n",
+		"X-One: 1\r\nHost: a\r\n\r\n",
+		"Host: a\r\nUpgrade: x\r\nConnection: upgrade\r\nContent-Length: 12\r\nExpect: 100-continue\r\n\r\n",
+		"Host: a\r\nUpgrade: x\r\nConnection: upgrade\r\nContent-Length: 13\r\nExpect: 100-continue\r\n\r\n",
+		"Host: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"Host: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+		"Expect: something\r\n\r\n",
+		"\r\n",
+	};
+	enum { LINES = sizeof(lines) / sizeof(lines[0]), BLOCKS = sizeof(blocks) / sizeof(blocks[0]) };
+	char known[256], text[256];
+	int compared = 0, good = 0;
+
+	for (int i = 0; i < LINES * BLOCKS * LINES * BLOCKS; i++) {
+		int a = i / (LINES * BLOCKS), b = i % (LINES * BLOCKS);
+
+		snprintf(known, sizeof(known), "%s%s", lines[a / BLOCKS], blocks[a % BLOCKS]);
+		snprintf(text, sizeof(text), "%s%s", lines[b / BLOCKS], blocks[b % BLOCKS]);
+		if (parse_knowing(NULL, NULL, known, strlen(known), (char[2048]){0}, 2048) <= 0)
+			continue;
+		compared++;
+		good += is_alike(known, text);
+	}
+	check(compared > 1000 && good == compared, "a known head: makes no difference");
+}
+
 static void test_errors(void)
 {
 	bool good = true;
@@ -594,6 +671,7 @@ int main(void)
 	test_upgrade_response();
 	test_bad_responses();
 	test_trailers();
+	test_known();
 	test_errors();
 	return failures > 0;
 }

@@ -30,12 +30,18 @@ static void record(struct result *r, char event, struct gr_slice piece)
 	r->len += piece.len;
 }
 
+static bool is_within(struct gr_slice piece, struct gr_slice all)
+{
+	return piece.p >= all.p && piece.p + piece.len <= all.p + all.len;
+}
+
 static void check_names(const struct gr_multipart *m, struct gr_slice block)
 {
 	struct gr_slice name, filename;
 
 	for (uint32_t i = 0; i < m->head.nfields; i++)
-		if (m->head.fields[i].value.off + m->head.fields[i].value.len > block.len)
+		if (!is_within(gr_http_name(&m->head, block.p, i), block) ||
+		    !is_within(gr_http_value(&m->head, block.p, i), block))
 			abort();
 	if (gr_multipart_names(m, block.p, &name, &filename) == 0 && (name.p < block.p || name.len > block.len))
 		abort();

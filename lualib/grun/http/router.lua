@@ -8,6 +8,10 @@ local M = {}
 local Router = { __name = "grun.http.router" }
 Router.__index = Router
 
+-- For servers: the response object is made here, for those routes that take one.
+Router._makes_response = true
+
+local httpd = require("grun.core.httpd")
 local texts = require("grun.core.httptext")
 local new_table = require("table.new")
 
@@ -68,6 +72,11 @@ local function is_callable(value)
   return type(value) == "function" or type(mt) == "table" and mt.__call ~= nil
 end
 
+local function takes_request_only(handler)
+  local info = type(handler) == "function" and debug.getinfo(handler, "u")
+  return info and info.nparams < 2 and not info.isvararg
+end
+
 local function add(self, method, path, handler, level)
   check_path(path, level + 1)
   if not is_callable(handler) then
@@ -84,6 +93,7 @@ local function add(self, method, path, handler, level)
   end
   node.handlers[method] = {
     fn = chain(self._middleware, handler),
+    alone = #self._middleware == 0 and takes_request_only(handler),
     names = #names > 0 and names or nil,
     rest = names.over,
   }
@@ -245,6 +255,7 @@ end
 
 -- Answers when there is no route: 405 when there are some for other methods.
 local function refuse(self, method, req, res)
+  res = res or httpd.response(req)
   if match.others then
     res:header("Allow", allowed(match.others))
     return method == "OPTIONS" and 204 or 405
@@ -256,13 +267,20 @@ local function refuse(self, method, req, res)
   return 404
 end
 
+local function serve(route, req, res)
+  if not res and not route.alone then
+    res = httpd.response(req)
+  end
+  return route.fn(req, res)
+end
+
 --- Serves a request: a router is a handler.
 function Router:__call(req, res)
   local path, method = req.raw_path, req.method
   local node = self._exact[path]
   local route = node and pick(node.handlers, method)
   if route then
-    return route.fn(req, res)
+    return serve(route, req, res)
   end
   if path == "*" then -- OPTIONS of the server as a whole
     return 204
@@ -285,7 +303,7 @@ function Router:__call(req, res)
       req.rest_path = match.rest
     end
   end
-  return route.fn(req, res)
+  return serve(route, req, res)
 end
 
 --- A new router: a handler for grun.server that looks at method and path. A path without a route

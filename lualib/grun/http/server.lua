@@ -118,6 +118,10 @@ end
 
 -- Whether a handler has no use for the response object: then none is made.
 local function takes_no_response(app)
+  local mt = getmetatable(app)
+  if type(mt) == "table" and rawget(mt, "_makes_response") then -- a router
+    return true
+  end
   local info = type(app) == "function" and debug.getinfo(app, "u")
   return info and info.nparams < 2 and not info.isvararg
 end
