@@ -63,12 +63,17 @@ local function settle(self, ok, piece, message, code)
   if not ok then
     give_back(self, false)
     return error(piece, 0)
-  elseif piece and self._inflate then
+  end
+  local last = piece and message
+  if piece and self._inflate then
     piece, message, code = self._inflate:push(piece)
   end
   if piece then
     self._received = self._received + #piece
     if self._received <= self._max then
+      if last then
+        finish(self)
+      end
       return piece
     end
     message, code = "body too large", "too_large"
@@ -246,7 +251,7 @@ local M = {}
 
 local function inflater(self, req)
   local coding = self.headers["content-encoding"]
-  if not (req.gzip and self._incoming and coding) then
+  if not (req.gzip and self._incoming and coding) or self.status == 206 then -- a part of it
     return nil
   end
   coding = coding:lower()
