@@ -24,12 +24,14 @@ describe("the HTTP client", function()
     it("not after anything odd", function()
       for name, bytes in pairs({
         extra = OK .. "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        body_of_head = "HTTP/1.1 204 OK\r\nContent-Length: 2\r\n\r\nok",
+        chunk = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n\r\n",
         close = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
         old = "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
       }) do
         local url, count = answering(bytes, true)
         for _ = 1, 3 do
-          assert.equal("ok", grun.http.get(url).body, name)
+          assert.equal(name == "body_of_head" and "" or "ok", grun.http.get(url).body, name)
         end
         assert.equal(3, count.n, name)
       end
@@ -256,6 +258,110 @@ describe("the HTTP client", function()
       assert.is_true(grun.now() - started < 5)
     end)
 
+    it("once all bytes that were told have been read, whoever reads on", function()
+      local url, count = answering(OK, true)
+      local session = grun.http.session({ max_per_host = 1 })
+      for _ = 1, 3 do
+        local res = session:get(url, { stream = true, timeout = 5 })
+        assert.equal("ok", assert(res):read(2))
+        assert.equal("ok", assert(session:get(url, { timeout = 5 })).body)
+        assert.is_nil((res:read()))
+      end
+      assert.equal(1, count.n)
+      session:close()
+    end)
+
+    it("not when a thread is killed in the middle of a body", function()
+      local url, count = scripted(function(conn)
+        read_head(conn)
+        conn:write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+        assert.equal("", (conn:recv(1, 10)) or "") -- the end: it was closed
+      end)
+      local session = grun.http.session({ max_per_host = 1 })
+      for i, stream in ipairs({ false, true, false, true }) do
+        local t = net.parked(function()
+          local res = session:get(url, { stream = stream })
+          return res:read("a")
+        end)
+        while count.n < i do
+          grun.yield()
+        end
+        grun.sleep(0.01)
+        t:kill()
+        assert.equal(0, session._pool:idle())
+        assert.is_nil(next(session._pool._hosts))
+      end
+      assert.equal(4, count.n)
+      session:close()
+    end)
+
+    it("to a server that was started anew meanwhile", function()
+      local url, server = serve(function() return "old" end)
+      assert.equal("old", grun.http.get(url).body)
+      server:stop(0)
+      client.keep(assert(grun.server(url, function() return "new" end)))
+      assert.equal("new", grun.http.post(url, { body = "x" }).body)
+    end)
+
+    it("in order in a storm of time-outs, kills and broken reads", function()
+      local url = serve(function(req)
+        if req.path == "/slow" then
+          grun.sleep(0.01)
+        elseif req.path == "/big" then
+          local left = 20
+          return function()
+            left = left - 1
+            grun.yield()
+            return left > 0 and ("x"):rep(5000) or nil
+          end
+        end
+        return req.query.n
+      end)
+      local session = grun.http.session({ max_per_host = 8, max_idle = 8, timeout = 30 })
+      local function check(path, i, timeout)
+        local res = session:get(url .. path .. "?n=" .. i, { timeout = timeout })
+        assert(not res or res.body == tostring(i))
+        assert(res or timeout)
+      end
+      local kinds = {
+        function(i) check("/slow", i, i % 7 * 0.02) end,
+        function(i) check("/", i) end,
+        function() session:get(url .. "/big", { max_body = 10000 }) end,
+        function(i)
+          local res = assert(session:get(url .. "/big", { stream = true }))
+          res:read(100)
+          if i % 8 < 4 then
+            res:close()
+          else
+            res:read("a")
+          end
+        end,
+      }
+      local list = {}
+      for i = 1, 1000 do
+        list[i] = helper.spawn(kinds[i % 4 + 1], i)
+      end
+      for i = 1, 1000, 7 do
+        grun.yield()
+        list[i]:kill()
+      end
+      grun.joinall(list)
+      for _, t in ipairs(list) do
+        assert.is_true(t:successful() or t:status() == "cancelled", tostring(t:status()))
+      end
+      collectgarbage()
+      collectgarbage()
+      local open = {}
+      for i = 1, 8 do
+        open[i] = assert(session:get(url .. "/big", { stream = true, timeout = 5 }))
+      end
+      for i = 1, 8 do
+        open[i]:close()
+      end
+      session:close()
+      assert.is_nil(next(session._pool._hosts))
+    end)
+
     it("and frees those of responses that nobody holds any more", function()
       local url = serve(function() return ("x"):rep(2 ^ 20) end)
       local session = grun.http.session({ max_per_host = 1 })
@@ -294,6 +400,35 @@ describe("the HTTP client", function()
         assert.same({ nil, "timeout", "timeout" }, { grun.http.get(url, { timeout = 0.05 }) })
         assert.same({ nil, "timeout", "timeout" }, { grun.http.get(url, { read_timeout = 0.05 }) })
       end
+    end)
+
+    it("while it connects: to who does not accept, through TLS, through a proxy", function()
+      local function check(url, opts)
+        opts.connect_timeout = 0.1
+        assert.same({ nil, "timeout", "timeout" }, { grun.http.get(url, opts) })
+        opts.connect_timeout, opts.timeout = nil, 0.1
+        assert.same({ nil, "timeout", "timeout" }, { grun.http.get(url, opts) })
+      end
+      local mute = scripted(function() grun.sleep(30) end)
+      check((mute:gsub("http", "https")), {})
+      check("https://h.test/", { proxy = mute })
+      local tunnel = scripted(function(conn)
+        read_head(conn)
+        conn:write("HTTP/1.1 200 OK\r\n\r\n")
+        grun.sleep(30)
+      end)
+      check("https://h.test/", { proxy = tunnel })
+    end)
+
+    it("when the server drips a head", function()
+      local url = scripted(function(conn)
+        read_head(conn)
+        conn:write("HTTP/1.1 200 OK\r\n")
+        while conn:write("A: b\r\n") do
+          grun.sleep(0.02)
+        end
+      end)
+      assert.same({ nil, "timeout", "timeout" }, { grun.http.get(url, { read_timeout = 0.1 }) })
     end)
 
     it("when the server drips: the total counts", function()

@@ -102,6 +102,22 @@ for part in m.iter_parts():
       pipe:close()
     end)
 
+    it("to hosts by IPv6 address, and to none that it cannot find", function()
+      if not grun.listen("tcp://[::1]:0") then
+        return
+      end
+      local server = client.keep(assert(grun.server("http://[::1]:0", function(req) return req.host end)))
+      assert.equal(server:address():match("%[.*"), grun.http.get(server:address()).body)
+      assert.equal("ENOTFOUND", (select(3, grun.http.get("http://nowhere.invalid/", { timeout = 10 }))))
+    end)
+
+    it("queries behind what the URL has", function()
+      local url = serve(function(req) return req.target end)
+      for target, expected in pairs({ [""] = "/?a=1", ["/?"] = "/?a=1", ["/x?b"] = "/x?b&a=1", ["?#c"] = "/?a=1" }) do
+        assert.equal(expected, grun.http.get(url .. target, { query = { a = 1 } }).body)
+      end
+    end)
+
     it("credentials when asked to", function()
       local url = serve(function(req) return req:header("authorization") or "none" end)
       local with_user = url:gsub("://", "://us%%40er:p%%3Aw@")
@@ -120,7 +136,9 @@ for part in m.iter_parts():
         { headers = { "x" } }, { headers = { ["Transfer-Encoding"] = "chunked" } }, { method = "A B" },
         { method = "" }, { method = "GET\r\nX: y" }, { method = "CONNECT" }, { body = "x", form = {} }, { body = 5 },
         { nonsense = 1 }, { timeout = -1 }, { timeout = "1" }, { body = io.stdout, json = 1 },
-        { headers = { ["Content-Length"] = "5" }, body = "x" }, { multipart = { { value = "x" } } },
+        { headers = { a = { "x", true } } }, { headers = { a = { "x\n" } } }, { auth = {} }, { auth = { "a:b", "c" } },
+        { auth = { "a", {} } }, { headers = { ["Content-Length"] = "5" }, body = "x" },
+        { multipart = { { value = "x" } } },
         { multipart = { { name = "x", value = "y", type = "a\r\nb" } } },
       }) do
         opts.url = url
@@ -164,6 +182,8 @@ for part in m.iter_parts():
       end
       assert.equal("", get("HTTP/1.1 204 No Content\r\n\r\n").body)
       assert.equal("", get("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n").body)
+      assert.same({ 200, "", "1.1" }, { (function(res) return res.status, res.reason, res.version end)(
+        get("HTTP/1.2 200\r\nContent-Length: 0\r\n\r\n")) })
       local res = get("HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2, c\r\n\r\n")
       assert.equal("a=1\nb=2, c", res.headers["set-cookie"])
     end)
@@ -191,6 +211,21 @@ for part in m.iter_parts():
         ["HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nab"] = "protocol",
         ["HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nab"] = "protocol",
         ["HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"] = "protocol",
+        ["HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nab"] = "protocol",
+        ["HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nab"] = "protocol",
+        ["HTTP/1.1 200 OK\r\nContent-Length: 0x2\r\n\r\nab"] = "protocol",
+        ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"] =
+          "protocol",
+        ["HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"] = "protocol",
+        ["HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n"] = "protocol", ["HTTP/1.1 200 OK\r\nA: b\0c\r\n\r\n"] = "protocol",
+        ["HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n"] = "protocol", ["HTTP/1.1 200 OK\r\n: b\r\n\r\n"] = "protocol",
+        ["HTTP/1.1 200 OK\r\nA\r\n\r\n"] = "protocol", ["HTTP/1.1 099 OK\r\n\r\n"] = "protocol",
+        ["HTTP/1.1 2000 OK\r\n\r\n"] = "protocol", ["HTTP/1.1  200 OK\r\n\r\n"] = "protocol",
+        ["ICY 200 OK\r\n\r\n"] = "protocol", ["\r\nHTTP/1.1 200 OK\r\n\r\n"] = "protocol",
+        [chunked .. "2;" .. ("x"):rep(300) .. "\r\nab\r\n0\r\n\r\n"] = "protocol",
+        [chunked .. ("1;" .. ("x"):rep(250) .. "\r\na\r\n"):rep(70) .. "0\r\n\r\n"] = "protocol",
+        [chunked .. "0\r\n" .. ("A: b\r\n"):rep(40) .. "\r\n"] = "protocol",
+        [chunked .. "0\r\nA: " .. ("b"):rep(9000) .. "\r\n\r\n"] = "protocol",
         ["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"] = "closed",
         [chunked .. "5\r\nab"] = "closed", [chunked .. "2\r\nab"] = "closed", [chunked .. "2\r\nab\r\n"] = "closed",
         [chunked .. "2\r\nab\r\n0\r\n"] = "closed", [chunked .. "x\r\nab\r\n0\r\n\r\n"] = "protocol",
@@ -262,6 +297,34 @@ for part in m.iter_parts():
       assert.equal("too_large", (select(3, grun.http.get(url, { max_body = #text - 1, stream = true }):read("a"))))
       assert.equal("protocol", (select(3, grun.http.get(url .. "/broken"))))
       assert.equal("", grun.http.head(url).body)
+    end)
+
+    it("that are compressed in an odd way", function()
+      local text = ("to be compressed "):rep(1000)
+      local packed = zlib.deflate(6):push(text, "finish")
+      local function answer(body, status)
+        return ("HTTP/1.1 %s\r\nContent-Encoding: x-GZIP\r\nContent-Length: %d\r\n\r\n%s"):format(
+          status or "200 OK", #body, body)
+      end
+      for _, opts in ipairs({ {}, { stream = true } }) do
+        local function body(bytes)
+          local res, message, code = get(bytes, opts)
+          if res and opts.stream then
+            res.body, message, code = res:read("a")
+          end
+          return res and res.body, message, code
+        end
+        assert.equal(text .. text, body(answer(packed .. packed)))
+        assert.equal("", body("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n" ..
+          "0\r\n\r\n"))
+        assert.equal("", body("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"))
+        for _, broken in ipairs({ packed .. "more", packed:sub(1, 20), packed:sub(1, -2), "plain",
+          packed:sub(1, -9) .. "12345678" }) do
+          assert.equal("protocol", (select(3, body(answer(broken)))), #broken)
+        end
+        -- A part of what is compressed is no compressed part.
+        assert.equal("par", body(answer("par", "206 Partial Content")))
+      end
     end)
 
     it("as a stream: pieces, counts, lines", function()
