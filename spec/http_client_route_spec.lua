@@ -339,7 +339,8 @@ while True:
     except (OSError, IndexError):
         raw.close()
 ]])
-      local process = tls.start(("exec python3 %s %d %s %s"):format(script, port, tls.path("good.chain"), tls.path("key.pem")))
+      local process = tls.start(("exec python3 %s %d %s %s"):format(script, port, tls.path("good.chain"),
+        tls.path("key.pem")))
       finally(function()
         process.kill()
         process.finish()
