@@ -327,6 +327,26 @@ for part in m.iter_parts():
       end
     end)
 
+    it("without keeping others waiting, however much comes of little", function()
+      local packed = zlib.deflate(9):push(("\0"):rep(2 ^ 25), "finish")
+      local url = answering(("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s"):format(
+        #packed, packed))
+      local turns = 0
+      helper.spawn(function()
+        while true do
+          turns = turns + 1
+          grun.yield()
+        end
+      end)
+      for _, stream in ipairs({ true, false }) do
+        local res = assert(grun.http.get(url, { stream = true }))
+        turns = 0
+        res = assert(stream and res:read("a") or grun.http.get(url).body)
+        assert.equal(2 ^ 25, #res)
+        assert.is_true(turns >= 3, turns .. " turns")
+      end
+    end)
+
     it("as a stream: pieces, counts, lines", function()
       local url = serve(function()
         local list = { "one\ntw", "o\n\nthree", nil }
