@@ -19,7 +19,7 @@ describe("the HTTP client", function()
           return status, { Location = location or tostring(n - 1) }, "moved"
         end
         return table.concat({ req.method, req:body(), req:header("content-type") or "-",
-          req:header("authorization") or "-", req:header("cookie") or "-" }, " ")
+          req:header("authorization") or req:header("proxy-authorization") or "-", req:header("cookie") or "-" }, " ")
       end)
     end
 
@@ -78,7 +78,8 @@ describe("the HTTP client", function()
     it("without credentials to another origin", function()
       local other = redirecting(302)
       local url = redirecting(302, other .. "/0")
-      local opts = { headers = { Authorization = "A", Cookie = "c=d", Host = "own" }, auth = { "a", "b" } }
+      local opts = { headers = { Authorization = "A", Cookie = "c=d", Host = "own", ["Proxy-Authorization"] = "P" },
+        auth = { "a", "b" } }
       assert.equal("GET  - - -", grun.http.get(url .. "/1", opts).body)
       assert.equal("GET  - - -", grun.http.get(url .. "/1", { auth = { "a", "b" } }).body)
       assert.equal("GET  - A c=d", grun.http.get(other .. "/0", opts).body)

@@ -107,7 +107,7 @@ describe("the HTTP client", function()
   end)
 
   describe("sends on when the answer comes early and is one of success:", function()
-    local SIZE = 2 ^ 23
+    local SIZE = 2 ^ 24
     local piece = ("0123456789abcdef"):rep(4096)
 
     -- The same body in all ways in which it can be sent.

@@ -51,9 +51,12 @@ local M = {}
 --- Does a request. Redirects are followed; credentials and cookies are not sent to another origin
 --- than that of the URL. The connection goes on to serve other requests when nothing speaks against
 --- it; if one that was used before turns out to be closed, an idempotent request is sent once more.
---- Any status is a response. Returns nil, message, code on failure: "timeout", "closed" (the server
---- closed too early), "protocol" (it does not speak HTTP), "too_large", "redirect" (too many, or
---- one that is refused), "proxy", "bad_address" (the URL), or what grun.connect gives. Parks.
+--- Any status is a response. One that comes while the body is still being sent ends that, unless it
+--- is one of success (2xx): then all is sent first, and up to a MiB of a streaming response taken
+--- meanwhile. Returns nil, message, code on failure: "timeout", "closed" (the server closed too
+--- early; over TLS also "truncated"), "protocol" (it does not speak HTTP), "too_large", "redirect"
+--- (too many, or one that is refused), "proxy", "bad_address" (the URL), or what grun.connect gives.
+--- Parks.
 ---@param opts grun.http.request.options
 ---@return grun.http.client.response|nil, string?, string?
 ---@async

@@ -338,7 +338,8 @@ local function follow(req, url, res)
   end
   if next_url.origin ~= url.origin then
     req.authorization = nil
-    req.fields = without(req.fields, { authorization = true, cookie = true, host = true })
+    req.fields = without(req.fields, { authorization = true, cookie = true, host = true,
+      ["proxy-authorization"] = true })
   end
   return next_url
 end
