@@ -36,6 +36,15 @@ function M.start(text, plan, who)
   end)
 end
 
+-- What HTTP requests left: copies may not share connections.
+local function close_connections()
+  local pools = package.loaded["grun.http.pool"]
+  if pools then
+    pools.close_idle()
+    core.yield() -- their threads end
+  end
+end
+
 -- In a copy every thread would run a second time.
 local function refuse_threads()
   for _, t in ipairs(core.list()) do
@@ -93,6 +102,7 @@ function M.wait()
   if not waiting_for_fork then
     return
   end
+  close_connections()
   refuse_threads()
   local socket = require("grun.socket")
   local channel = assert(socket.connect("fd:" .. CHANNEL))

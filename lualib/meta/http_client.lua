@@ -51,9 +51,12 @@ local M = {}
 --- Does a request. Redirects are followed; credentials and cookies are not sent to another origin
 --- than that of the URL. The connection goes on to serve other requests when nothing speaks against
 --- it; if one that was used before turns out to be closed, an idempotent request is sent once more.
---- Any status is a response. Returns nil, message, code on failure: "timeout", "closed" (the server
---- closed too early), "protocol" (it does not speak HTTP), "too_large", "redirect" (too many, or
---- one that is refused), "proxy", "bad_address" (the URL), or what grun.connect gives. Parks.
+--- Any status is a response. One that comes while the body is still being sent ends that, unless it
+--- is one of success (2xx): then all is sent first, and up to a MiB of a streaming response taken
+--- meanwhile. Returns nil, message, code on failure: "timeout", "closed" (the server closed too
+--- early; over TLS also "truncated"), "protocol" (it does not speak HTTP), "too_large", "redirect"
+--- (too many, or one that is refused), "proxy", "bad_address" (the URL), or what grun.connect gives.
+--- Parks.
 ---@param opts grun.http.request.options
 ---@return grun.http.client.response|nil, string?, string?
 ---@async
@@ -217,40 +220,41 @@ function httpc.is_idle(conn) end
 ---@async
 function httpc.early(conn, seconds) end
 
---- Whether the final response, or the end of the connection, is there already; "100 Continue" and
---- the like are dropped.
+--- What is there already: "final", a response or the end of the connection; "early", the head of a
+--- response of success, of which up to `room` bytes are read ahead; or nil. "100 Continue" and the
+--- like are dropped. Parks, though not to wait.
 ---@param conn grun.conn
----@return boolean
-function httpc.is_answered(conn) end
+---@param room number
+---@return "final"|"early"|nil
+---@async
+function httpc.answered(conn, room) end
 
---- Waits until the connection can be written to, or something came. Returns true, or nil, message,
---- code. Parks.
+--- Waits until the connection can be written to, or something came and there is room for it.
+--- Returns true, or nil, message, code. Parks.
 ---@param conn grun.conn
 ---@param seconds number
+---@param room number as for answered
 ---@return true|nil, string?, string?
 ---@async
-function httpc.wait(conn, seconds) end
+function httpc.wait(conn, seconds, room) end
 
---- Sends up to three texts. Returns true; false when the server answered while not all could be
---- sent; or nil, message, code. Parks.
+--- Sends up to three texts. Returns true; false when the server gave its final answer while not all
+--- could be sent; or nil, message, code. Parks.
 ---@param conn grun.conn
 ---@param seconds number
+---@param room number as for answered
 ---@param ... string
 ---@return boolean|nil, string?, string?
 ---@async
-function httpc.send(conn, seconds, ...) end
-
---- Takes a Set-Cookie field apart: a list of name, value, name, value …; flags have no name.
----@param text string
----@return string[]
-function httpc.parse_cookie(text) end
+function httpc.send(conn, seconds, room, ...) end
 
 ---@class grun.http.incoming
 local incoming = {}
 
---- The next piece of a body; nil at its end; or nil, message, code. Parks.
+--- The next piece of a body, and whether it is known to be the last one; nil at its end; or nil,
+--- message, code. Parks.
 ---@param max? integer bytes (65536)
----@return string|nil, string?, string?
+---@return string|nil, boolean|string|nil, string?
 ---@async
 function incoming:read(max) end
 

@@ -11,16 +11,12 @@
 #include "bind/http_message.h"
 #include "bind/lib_net.h"
 #include "bind/luautil.h"
-#include "http/cookie.h"
-#include "http/date.h"
-#include "http/target.h"
 #include "http/write.h"
 
 static const char CLASS[] = "grun.http.incoming";
 
 enum {
 	FIELDS_LIMIT = 1024, /* of a request */
-	INTERIM_MAX = 20,    /* 1xx responses before the final one */
 };
 
 /* What is left of a response whose head was read. A userdata; its environment keeps the connection. */
@@ -152,7 +148,7 @@ static void set_limits(lua_State *L, int idx, struct gr_http_limits *limits)
  * GR_CLOSED also for the end of the stream. */
 static ssize_t read_head(struct gr_stream *s, struct head_scan *scan, double until, const char **p)
 {
-	while (scan->interim <= INTERIM_MAX) {
+	while (scan->interim <= GR_HTTPC_INTERIM) {
 		ssize_t n;
 
 		gr_http_head_init(&scan->head, scan->fields, &scan->limits);
@@ -169,7 +165,7 @@ static ssize_t read_head(struct gr_stream *s, struct head_scan *scan, double unt
 
 static int fail_head(lua_State *L, int rc, const struct head_scan *scan)
 {
-	if (scan->interim > INTERIM_MAX) {
+	if (scan->interim > GR_HTTPC_INTERIM) {
 		lua_pushnil(L);
 		lua_pushliteral(L, "too many interim responses");
 		lua_pushliteral(L, "protocol");
@@ -262,7 +258,8 @@ static struct incoming *check_incoming(lua_State *L)
 	return in;
 }
 
-/* read([max]) -> the next piece, at most `max` bytes | nil at the end | nil, message, code. Parks. */
+/* read([max]) -> the next piece, at most `max` bytes, and whether it is known to be the last one | nil at the end | nil,
+ * message, code. Parks. */
 static int l_incoming_read(lua_State *L)
 {
 	struct incoming *in = check_incoming(L);
@@ -283,7 +280,8 @@ static int l_incoming_read(lua_State *L)
 		return n < 0 ? gr_message_fail(L, (int)n) : 0;
 	lua_pushlstring(L, p, (size_t)n);
 	gr_stream_done(in->stream);
-	return 1;
+	lua_pushboolean(L, in->body.kind == GR_BODY_NONE);
+	return 2;
 }
 
 /* gather(max) -> the whole body | nil, message, code. Parks. */
@@ -299,24 +297,6 @@ static int l_incoming_gather(lua_State *L)
 	return rc < 0 ? gr_message_fail(L, rc) : 1;
 }
 
-/* ---- Small formats ---- */
-
-/* parse_cookie(text) -> list of name, value, name, value … of a Set-Cookie field; of flags the name is empty. */
-static int l_parse_cookie(lua_State *L)
-{
-	struct gr_slice rest = check_slice(L, 1), name, value;
-	int i = 0;
-
-	lua_newtable(L);
-	while (gr_cookie_next(&rest, &name, &value)) {
-		lua_pushlstring(L, name.p ? name.p : "", name.len);
-		lua_rawseti(L, -2, ++i);
-		lua_pushlstring(L, value.p ? value.p : "", value.len);
-		lua_rawseti(L, -2, ++i);
-	}
-	return 1;
-}
-
 /* ---- The module ---- */
 
 static const luaL_Reg functions[] = {
@@ -324,7 +304,6 @@ static const luaL_Reg functions[] = {
 	{"chunk", l_chunk},
 	{"receive", l_receive},
 	{"is_idle", l_is_idle},
-	{"parse_cookie", l_parse_cookie},
 	{NULL, NULL},
 };
 

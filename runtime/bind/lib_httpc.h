@@ -6,6 +6,10 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+enum {
+	GR_HTTPC_INTERIM = 20, /* 1xx responses before the final one */
+};
+
 int luaopen_grun_core_httpc(lua_State *L);
 
 /* Functions of the module: what happens while a body is being sent (lib_httpc_send.c). */

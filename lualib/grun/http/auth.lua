@@ -24,6 +24,20 @@ function M.of_url(url)
   return url.user and M.basic(decode(url.user), decode(url.password))
 end
 
+--- What is wrong with a request's option `auth`, or nil. A user's name has no colon (RFC 7617).
+---@param auth any
+---@return string|nil
+function M.flaw(auth)
+  if type(auth) == "table" then
+    local user, password = auth.user or auth[1], auth.password or auth[2]
+    if type(user) ~= "string" or type(password or "") ~= "string" then
+      return "option 'auth': user and password expected"
+    elseif user:find(":", 1, true) then
+      return "option 'auth': colon in the user"
+    end
+  end
+end
+
 --- The same for a request's option `auth`.
 ---@param auth? { user: string, password: string }|boolean
 ---@param url grun.http.url

@@ -190,12 +190,12 @@ local function send_piece(out, piece)
   out.sent = out.sent + #piece
   if out.length and out.sent > out.length then
     return nil, "the body is longer than its Content-Length", "too_large"
-  elseif httpc.is_answered(out.conn) then
+  elseif httpc.answered(out.conn, out.room) == "final" then
     return false
   elseif out.length then
-    return httpc.send(out.conn, out.left(), piece)
+    return httpc.send(out.conn, out.left(), out.room, piece)
   end
-  return httpc.send(out.conn, out.left(), httpc.chunk(#piece), piece, "\r\n")
+  return httpc.send(out.conn, out.left(), out.room, httpc.chunk(#piece), piece, "\r\n")
 end
 
 local function send_string(out, text)
@@ -231,7 +231,7 @@ local function send_file(out, file, from, length)
   end
   local limit = core.now() + out.left()
   while length > 0 do
-    if httpc.is_answered(out.conn) then
+    if httpc.answered(out.conn, out.room) == "final" then
       return false
     end
     out.conn:settimeout(0)
@@ -244,7 +244,7 @@ local function send_file(out, file, from, length)
     if n > 0 then
       limit = core.now() + out.left()
     else
-      n, message, code = httpc.wait(out.conn, math.max(0, limit - core.now()))
+      n, message, code = httpc.wait(out.conn, math.max(0, limit - core.now()), out.room)
       if not n then
         return nil, message, code
       end
@@ -310,32 +310,39 @@ local function send_segments(self, out)
     end
   end
   if not out.length then
-    return httpc.send(out.conn, out.left(), "0\r\n\r\n")
+    return httpc.send(out.conn, out.left(), out.room, "0\r\n\r\n")
   elseif out.sent < out.length then
     return nil, "the body is shorter than its Content-Length", "ENODATA"
   end
   return true
 end
 
---- Sends a head and the body. `length` is what the head says (nil: chunked), left() gives the
---- seconds that one write may take, `expect`: the head asks for "100 Continue". Returns true; false
---- when the server answered before all was sent; or nil, message, code. Parks.
-function M.send(self, conn, head, length, left, expect)
+--- Sends a head and the body to out.conn. `length` is what the head says (nil: chunked), left()
+--- gives the seconds that one write may take, `expect`: the head asks for "100 Continue", `room`:
+--- bytes of a response of success to take meanwhile. Returns true; false when the server answered
+--- otherwise, or ended, before all was sent; or nil, message, code. Parks.
+---@param out { conn: grun.conn, length?: integer, left: function, expect?: boolean, room: number }
+function M.send(self, out, head)
   local only = #self.segments == 1 and self.segments[1]
-  conn:settimeout(left())
+  local conn, length = out.conn, out.length
+  conn:settimeout(out.left())
   if #self.segments == 0 or length == 0 then
     return conn:write(head)
-  elseif type(only) == "string" and length == #only and #only <= STEP and not expect then
+  elseif type(only) == "string" and length == #only and #only <= STEP and not out.expect then
     return conn:write(head, only)
   end
-  local out = { conn = conn, length = length, sent = 0, left = left }
   local ok, message, code = conn:write(head)
   if not ok then
     return nil, message, code
-  elseif expect and not await_continue(out) then
+  elseif out.expect and not await_continue(out) then
     return false
   end
-  return send_segments(self, out)
+  out.sent = 0
+  ok, message, code = send_segments(self, out)
+  if code == "timeout" and httpc.answered(conn, out.room) == "early" then
+    return false
+  end
+  return ok, message, code
 end
 
 return M

@@ -14,6 +14,7 @@ local responses = require("grun.http.client_response")
 local MISUSE = {} -- as the code of a failure: the caller is to raise it
 
 local MAX_BODY = 67108864
+local READ_AHEAD = 1048576 -- bytes of a streaming response that are taken while its request is sent
 
 -- Name of an option of a request -> its types.
 local OPTIONS = {
@@ -71,6 +72,7 @@ local function find_flaw(opts, session)
   if type(opts.body) == "userdata" and io.type(opts.body) ~= "file" then
     return "option 'body': string, iterator or open file expected"
   end
+  return auth.flaw(opts.auth)
 end
 
 -- ---- Header fields: a list of { name, value } ----
@@ -103,7 +105,10 @@ end
 local function add_values(fields, name, value)
   if type(value) == "table" then
     for _, one in ipairs(value) do
-      add_values(fields, name, one)
+      local flaw = add_values(fields, name, one)
+      if flaw then
+        return flaw
+      end
     end
   elseif type(value) == "string" or type(value) == "number" then
     fields[#fields + 1] = { name, tostring(value) }
@@ -136,7 +141,7 @@ end
 local function set_query(url, query)
   local text = bodies.encode_form(query)
   if text ~= "" then
-    url.query = url.query and url.query .. "&" .. text or text
+    url.query = (url.query or "") ~= "" and url.query .. "&" .. text or text
     url.target = url.path .. "?" .. url.query
   end
 end
@@ -248,9 +253,9 @@ end
 -- Sends the request and reads the head of the response. Returns the response with its body unread;
 -- or nil, message, code and whether the request may be sent again, since no server has seen it.
 local function talk(req, lease, url, head, length)
-  local sent, message, code = bodies.send(req.body, lease.conn, head, length, function()
-    return left(req)
-  end, expects(req))
+  local sent, message, code = bodies.send(req.body, { conn = lease.conn, length = length,
+    left = function() return left(req) end, expect = expects(req),
+    room = req.stream and READ_AHEAD or req.max_body }, head)
   if sent == nil and (code ~= "EPIPE" and code ~= "ECONNRESET") then
     return nil, message, code, false
   end
@@ -266,6 +271,13 @@ local function talk(req, lease, url, head, length)
   local answer = { status = status, reason = reason, headers = headers, version = "1." .. minor,
     url = urls.format(url) }
   return responses.new(answer, req, lease, keep and req.keep_alive and sent, incoming)
+end
+
+local function store_cookies(session, url, res)
+  local text = session.cookies and res.headers["set-cookie"]
+  for line in (text or ""):gmatch("[^\n]+") do
+    session.cookies:store(url, line)
+  end
 end
 
 -- One request and its response, whose body is unread. On a connection that was used before, the
@@ -293,6 +305,9 @@ local function exchange(req, session, url)
       break
     end
     req.lease:give_back(false)
+  end
+  if res then
+    store_cookies(session, url, res)
   end
   return res, message, code
 end
@@ -323,16 +338,10 @@ local function follow(req, url, res)
   end
   if next_url.origin ~= url.origin then
     req.authorization = nil
-    req.fields = without(req.fields, { authorization = true, cookie = true, host = true })
+    req.fields = without(req.fields, { authorization = true, cookie = true, host = true,
+      ["proxy-authorization"] = true })
   end
   return next_url
-end
-
-local function store_cookies(session, url, res)
-  local text = session.cookies and res.headers["set-cookie"]
-  for line in (text or ""):gmatch("[^\n]+") do
-    session.cookies:store(url, line)
-  end
 end
 
 -- Does the request with all redirects.
@@ -340,17 +349,13 @@ local function perform(session, req)
   local url, hops = req.url, 0
   while true do
     local res, message, code = exchange(req, session, url)
-    if not res then
-      return nil, message, code
-    end
-    store_cookies(session, url, res)
-    if res.status == 417 and expects(req) and req.body.repeatable then
+    if res and res.status == 417 and expects(req) and req.body.repeatable then
       req.expect = false
       responses.discard(res)
       res, message, code = exchange(req, session, url)
-      if not res then
-        return nil, message, code
-      end
+    end
+    if not res then
+      return nil, message, code
     end
     if not (REDIRECTS[res.status] and res.headers.location and req.redirects > 0) then
       if req.stream then

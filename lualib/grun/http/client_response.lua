@@ -6,6 +6,7 @@ local core = require("grun.core")
 local LINE = 1048576 -- bytes that a line of lines() may have
 local DRAIN = 65536 -- bytes of an unwanted body that are worth reading to keep the connection
 local COMPRESSED = 8192 -- bytes uncompressed at once: they may become a thousand times as many
+local TURN = 1048576 -- bytes that may be uncompressed before others run
 
 ---@class grun.http.client.response
 ---@field status integer
@@ -63,12 +64,17 @@ local function settle(self, ok, piece, message, code)
   if not ok then
     give_back(self, false)
     return error(piece, 0)
-  elseif piece and self._inflate then
+  end
+  local last = piece and message
+  if piece and self._inflate then
     piece, message, code = self._inflate:push(piece)
   end
   if piece then
-    self._received = self._received + #piece
+    self._received, self._turn = self._received + #piece, self._turn + #piece
     if self._received <= self._max then
+      if last then
+        finish(self)
+      end
       return piece
     end
     message, code = "body too large", "too_large"
@@ -78,6 +84,15 @@ local function settle(self, ok, piece, message, code)
   return fail(self, message, code)
 end
 
+-- Much may come of what few reads of the socket gave.
+local function read_compressed(self)
+  if self._turn >= TURN then
+    self._turn = 0
+    core.yield()
+  end
+  return self._incoming:read(COMPRESSED)
+end
+
 -- The next piece as it comes, perhaps empty; nil at the end; or nil, message, code.
 local function next_piece(self)
   if self._failure then
@@ -85,8 +100,11 @@ local function next_piece(self)
   elseif not self._incoming then
     return nil
   end
-  local max = self._inflate and COMPRESSED or nil
-  return settle(self, xpcall(self._incoming.read, core.traceback, self._incoming, max))
+  local read, from = self._incoming.read, self._incoming
+  if self._inflate then
+    read, from = read_compressed, self
+  end
+  return settle(self, xpcall(read, core.traceback, from))
 end
 
 -- The next piece with something in it, what was put back first.
@@ -246,7 +264,7 @@ local M = {}
 
 local function inflater(self, req)
   local coding = self.headers["content-encoding"]
-  if not (req.gzip and self._incoming and coding) then
+  if not (req.gzip and self._incoming and coding) or self.status == 206 then -- a part of it
     return nil
   end
   coding = coding:lower()
@@ -267,7 +285,7 @@ end
 ---@return grun.http.client.response
 function M.new(self, req, lease, keep, incoming)
   self._lease, self._incoming, self._keep = lease, incoming, keep
-  self._max, self._received = req.max_body, 0
+  self._max, self._received, self._turn = req.max_body, 0, 0
   setmetatable(self, Response)
   self._inflate = inflater(self, req)
   return self

@@ -2,10 +2,14 @@
 -- Cookie jars of HTTP clients (RFC 6265). There is no list of public suffixes: cookies for names
 -- without a dot are taken from that very host only.
 
-local httpc = require("grun.core.httpc")
 local httptext = require("grun.core.httptext")
 
 local MAX, MAX_PER_HOST, MAX_BYTES = 3000, 50, 4096
+
+local MONTHS = {}
+for name in ("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"):gmatch("%a+") do
+  MONTHS[name:lower()] = name
+end
 
 ---@class grun.http.cookie
 ---@field name string
@@ -44,17 +48,60 @@ local function path_matches(path, prefix)
       and (prefix:sub(-1) == "/" or path:sub(#prefix + 1, #prefix + 1) == "/")
 end
 
--- The attributes of a Set-Cookie field; the last of each counts.
-local function attributes(parts)
-  local found = {}
-  for i = 3, #parts, 2 do
-    if parts[i] == "" then
-      found[parts[i + 1]:lower()] = ""
-    else
-      found[parts[i]:lower()] = parts[i + 1]
-    end
+local function trim(text)
+  local from = text:find("%S")
+  return from and text:match("^.*%S", from) or ""
+end
+
+local function split_pair(text)
+  local name, value = text:match("^([^=]*)=(.*)$")
+  if name then
+    return trim(name), trim(value)
   end
-  return found
+  return trim(text)
+end
+
+-- RFC 6265 section 5.2: name and value (nil without "=") of a Set-Cookie field, and its attributes,
+-- of which the last of each name counts. Quotes are part of the value.
+local function split(text)
+  local pair, rest = text:match("^([^;]*)(.*)$")
+  local found = {}
+  for part in rest:gmatch("[^;]+") do
+    local name, value = split_pair(part)
+    found[name:lower()] = value or ""
+  end
+  local name, value = split_pair(pair)
+  return name, value, found
+end
+
+-- Puts what a word of a date says into `date`, unless that is known already.
+local function take_word(date, word)
+  local time = word:match("^%d%d?:%d%d?:%d%d?%f[%D]")
+  local month = MONTHS[word:sub(1, 3):lower()]
+  local digits = word:match("^%d*")
+  local n = tonumber(digits)
+  if time and not date.time then
+    date.time = time:gsub("%d+", function(part) return ("%02d"):format(part) end)
+  elseif not date.day and n and #digits <= 2 then
+    date.day = n
+  elseif not date.month and month then
+    date.month = month
+  elseif not date.year and (#digits == 2 or #digits == 4) then
+    date.year = n + (#digits == 4 and 0 or n >= 70 and 1900 or 2000)
+  end
+end
+
+-- RFC 6265 section 5.1.1: what browsers understand, in whatever order and with whatever between.
+local function parse_date(text, now)
+  local date = {}
+  for word in text:gmatch("[^\t !-/;-@[-`{-~]+") do
+    take_word(date, word)
+  end
+  if not (date.time and date.day and date.month and date.year) then
+    return nil
+  end
+  return httptext.parse_date(("Sun, %02d %s %04d %s GMT"):format(date.day, date.month, date.year,
+    date.time), now)
 end
 
 local function expiry(found, now)
@@ -62,15 +109,20 @@ local function expiry(found, now)
   if age and age:find("^%-?%d+$") then
     return tonumber(age) > 0 and now + math.min(tonumber(age), 2 ^ 40) or 0
   end
-  return found.expires and httptext.parse_date(found.expires, now)
+  return found.expires and parse_date(found.expires, now)
+end
+
+-- A dot at the end does not count.
+local function has_dot(domain)
+  return domain:find("%.[^.]") ~= nil
 end
 
 -- The cookie's domain and whether it is for that host only; nil if the host may not set it.
 local function scope(host, wanted)
   local domain = (wanted or ""):lower():gsub("^%.", "")
   if domain == "" or domain == host then
-    return host, domain == "" or is_ip(host) ~= nil or not domain:find(".", 1, true)
-  elseif not domain:find(".", 1, true) or not domain_matches(host, domain) then
+    return host, domain == "" or is_ip(host) ~= nil or not has_dot(domain)
+  elseif not has_dot(domain) or not domain_matches(host, domain) then
     return nil
   end
   return domain, false
@@ -86,14 +138,12 @@ local function keeps_promise(cookie)
 end
 
 local function parse(url, text, now)
-  local parts = httpc.parse_cookie(text)
-  local name, value = parts[1], parts[2]
-  if not name or name == "" or text:match("^[^;]*"):find("=", 1, true) == nil then
+  local name, value, found = split(text)
+  if name == "" or not value then
     return nil
   elseif #name + #value > MAX_BYTES or (name .. value):find("[%z\1-\31\127]") then
     return nil
   end
-  local found = attributes(parts)
   local domain, host_only = scope(url.host, found.domain)
   local path = found.path
   local cookie = {

@@ -310,10 +310,20 @@ end
 
 local M = {}
 
+local pools = setmetatable({}, { __mode = "k" })
+
+--- Closes what is idle in all pools. A process that is to be forked may not keep it, nor the threads
+--- that look after it.
+function M.close_idle()
+  for pool in pairs(pools) do
+    pool:close_idle()
+  end
+end
+
 --- A pool: at most max_per_host connections to one host (100), of which max_idle are kept for
 --- idle_timeout seconds (16, 30).
 function M.new(opts)
-  return setmetatable({
+  local pool = setmetatable({
     max_per_host = opts.max_per_host or 100,
     max_idle = opts.max_idle or 16,
     idle_timeout = opts.idle_timeout or 30,
@@ -321,6 +331,8 @@ function M.new(opts)
     _hosts = {},
     _nidle = 0,
   }, Pool)
+  pools[pool] = true
+  return pool
 end
 
 return M

@@ -11,15 +11,21 @@ local function env(name)
   return value and value ~= "" and value or nil
 end
 
+-- The name or address of an item of no_proxy, and its port, nil without one.
+local function split_item(item)
+  local name, port = item:match("^%[(.*)%]:?(%d*)$")
+  if not name and not item:find(":.*:") then -- else an IPv6 address
+    name, port = item:match("^(.*):(%d+)$")
+  end
+  return (name or item):gsub("^%*?%.", ""), tonumber(port)
+end
+
 -- Is the host in no_proxy? That lists names, which stand for all names below them too, and
 -- addresses, each perhaps with a port; or "*".
 local function is_exempt(url)
   for item in (env("no_proxy") or env("NO_PROXY") or ""):gmatch("[^,%s]+") do
-    local name, port = item:lower():gsub("^%*?%.", ""):match("^%[?(.-)%]?:?(%d*)$")
-    if item:find("^[^%[]*:.*:") then -- an IPv6 address
-      name, port = item:lower(), ""
-    end
-    if item == "*" or (port == "" or tonumber(port) == url.port)
+    local name, port = split_item(item:lower())
+    if item == "*" or (port == nil or port == url.port)
       and (url.host == name or url.host:sub(-#name - 1) == "." .. name) then
       return true
     end
