@@ -109,13 +109,24 @@ describe("grun.http.static", function()
       { 304, { ["If-Modified-Since"] = modified } },
       { 200, { ["If-Modified-Since"] = "Sun, 06 Nov 1994 08:49:37 GMT" } },
       { 200, { ["If-Modified-Since"] = "junk" } },
+      { 200, { ["If-Match"] = '"x", ' .. etag } },
+      { 200, { ["If-Match"] = "*", ["If-Unmodified-Since"] = "Sun, 06 Nov 1994 08:49:37 GMT" } },
+      { 412, { ["If-Match"] = '"x"' } },
+      { 412, { ["If-Match"] = "W/" .. etag, Range = "bytes=0-0" } },
+      { 412, { ["If-Match"] = '"x"', ["If-None-Match"] = etag } },
+      { 304, { ["If-Match"] = etag, ["If-None-Match"] = etag } },
+      { 200, { ["If-Unmodified-Since"] = modified } },
+      { 200, { ["If-Unmodified-Since"] = "junk" } },
+      { 412, { ["If-Unmodified-Since"] = "Sun, 06 Nov 1994 08:49:37 GMT" } },
     }
+    local bodies = { [200] = text, [412] = "412 Precondition Failed\n" }
     for i, case in ipairs(cases) do
       local res = get(port, "/file.txt", case[2])
       assert.equal(case[1], res.status, i)
       assert.equal(etag, res.headers.etag, i)
-      assert.equal(case[1] == 200 and text or nil, res.body, i)
+      assert.equal(bodies[case[1]], res.body, i)
     end
+    assert.equal(412, get(port, "/file.txt", { ["If-Match"] = '"x"', ["Accept-Encoding"] = "gzip" }).status)
     write(dir .. "/root/file.txt", text:upper())
     assert.equal(200, get(port, "/file.txt", { ["If-None-Match"] = etag }).status)
   end)
@@ -249,6 +260,26 @@ describe("grun.http.static", function()
     assert.not_equal(a.headers.etag, b.headers.etag)
     assert.equal("gz", get(port, "/file.txt", { ["Accept-Encoding"] = "gzip", Range = "bytes=0-0" })
       .body .. "z")
+  end)
+
+  it("says that a body is compressed only when it is", function()
+    write(dir .. "/root/file.txt.gz", "gzip data")
+    local port = serve()
+    local function ask(headers)
+      headers["Accept-Encoding"] = "gzip"
+      local res = get(port, "/file.txt", headers)
+      return { res.status, res.headers["content-encoding"] or false, res.body }
+    end
+    assert.same({ 416, false, "416 Range Not Satisfiable\n" }, ask({ Range = "bytes=9-" }))
+    assert.same({ 412, false, "412 Precondition Failed\n" }, ask({ ["If-Match"] = '"x"' }))
+    assert.same({ 206, "gzip", "zip" }, ask({ Range = "bytes=1-3" }))
+    assert.same({ 200, "gzip", "gzip data" }, ask({ Range = "bytes=0-0,2-2" }))
+  end)
+
+  it("gives no time in the future", function()
+    assert.equal(0, os.execute(("touch -d 2100-01-01 %s/root/file.txt"):format(dir)))
+    local res = get(serve(), "/file.txt")
+    assert.is_true(require("grun.core.httptext").parse_date(res.headers["last-modified"]) <= os.time())
   end)
 
   it("compresses text", function()

@@ -7,10 +7,18 @@ local M = {}
 
 local MAX_RANGES = 16 -- more in one request: the whole file is sent
 
--- Whether the client has the file already (RFC 9110 section 13.2.2, steps 3 and 4).
-local function is_known(req, file)
-  return text.not_modified(req:header("if-none-match"), req:header("if-modified-since"), file.etag,
-    file.mtime)
+--- Sets the fields that name a file's content, and looks at the request's conditions (RFC 9110
+--- section 13.2.2, steps 1 to 4). Returns the status that is the answer then, 412 or 304, or nil.
+function M.condition(req, res, etag, mtime)
+  -- A time in the future would be a promise (section 8.8.2.1).
+  res:header("ETag", etag):header("Last-Modified", text.date(math.min(mtime, os.time())))
+  if text.precondition_failed(req:header("if-match"), req:header("if-unmodified-since"), etag,
+    mtime) then
+    return 412
+  elseif text.not_modified(req:header("if-none-match"), req:header("if-modified-since"), etag,
+    mtime) then
+    return 304
+  end
 end
 
 -- The ranges that are to be sent: a list of first, last, ...; nil: the whole; false: none is there.
@@ -29,6 +37,9 @@ end
 local function set_type(res, file)
   if not res:header("Content-Type") then
     res:header("Content-Type", file.kind)
+  end
+  if file.coding then
+    res:header("Content-Encoding", file.coding)
   end
 end
 
@@ -75,14 +86,14 @@ local function send_whole(res, file)
   return true
 end
 
---- Answers with a file { handle =, size =, mtime =, etag =, kind = its media type }: all of it, the
---- ranges that are asked for, 304 when the client has it, 416. Its other fields are set already.
---- The caller closes the handle. Returns true, or nil, message, code when the client has gone or
+--- Answers with a file { handle =, size =, mtime =, etag =, kind = its media type, coding = nil or
+--- its Content-Encoding }: all of it, the ranges that are asked for, 304 when the client has it,
+--- 412, 416. Its other fields are set already. The caller closes the handle. Returns true, or nil, message, code when the client has gone or
 --- the file has become shorter, which ends the connection. Parks.
 function M.serve(req, res, file)
-  res:header("ETag", file.etag):header("Last-Modified", text.date(file.mtime))
-  if is_known(req, file) then
-    return res:status(304):finish()
+  local status = M.condition(req, res, file.etag, file.mtime)
+  if status then
+    return res:status(status):finish()
   end
   res:header("Accept-Ranges", "bytes")
   local ranges = ranges_of(req, file)
@@ -93,7 +104,7 @@ function M.serve(req, res, file)
     return res:finish("416 Range Not Satisfiable\n")
   elseif #ranges == 2 then
     return send_range(res, file, ranges[1], ranges[2])
-  elseif res:header("Content-Type") then -- the parts' type, and could not be the whole's
+  elseif res:header("Content-Type") or file.coding then -- the parts', and could not be the whole's
     return send_whole(res, file)
   end
   return send_ranges(res, file, ranges)

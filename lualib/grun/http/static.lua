@@ -99,6 +99,10 @@ local function compressed_neighbour(self, path, accepted)
   end
 end
 
+local function refuse(res, status)
+  return res:status(status):finish()
+end
+
 -- ---- Compressing ----
 
 local function compress(self, file)
@@ -123,14 +127,13 @@ end
 
 local function send_compressed(self, req, res, file)
   local etag = "W/" .. file.etag
-  res:header("ETag", etag):header("Last-Modified", text.date(file.mtime))
-  if text.not_modified(req:header("if-none-match"), req:header("if-modified-since"), etag,
-    file.mtime) then
-    return res:status(304):finish()
+  local status = file_module.condition(req, res, etag, file.mtime)
+  if status then
+    return refuse(res, status)
   end
   local data = compress(self, file)
   if not data then
-    return res:status(500):finish("500 Internal Server Error\n")
+    return refuse(res, 500)
   end
   res:header("Content-Type", file.kind):header("Content-Encoding", "gzip")
   return res:finish(data)
@@ -164,7 +167,6 @@ local function serve_file(self, req, res, path, file)
   local other = accepted and self.precompressed and compressed_neighbour(self, path, accepted)
   if other then
     other.kind = file.kind
-    res:header("Content-Encoding", other.coding)
     return file_module.closing(other.handle, file_module.serve, req, res, other)
   elseif self.gzip and file.size >= GZIP_MIN and file.size <= GZIP_MAX
     and not req:header("range") and is_accepted(accepted, "gzip") then
@@ -232,10 +234,6 @@ local function list_directory(self, req, res, path)
   local title = html(req.path)
   res:header("Content-Type", "text/html; charset=utf-8")
   return res:finish(PAGE:format(title, title, table.concat(rows, "\n")))
-end
-
-local function refuse(res, status)
-  return res:status(status):finish()
 end
 
 local function serve_directory(self, req, res, path)
