@@ -157,13 +157,19 @@ describe("of an HTTP server", function()
     end)
 
     it("refuses bad options", function()
-      local problem
+      local wrong
       local port = serve(function(req)
-        problem = select(2, pcall(req.form, req, { maximum = 1 }))
+        local _
+        _, wrong = pcall(function()
+          helper.misuse(function() _ = req:form(1) end, "form: table of options expected, got number")
+          helper.misuse(function() _ = req:form({ maximum = 1 }) end, "form: unknown option 'maximum'")
+          helper.misuse(function() _ = req:multipart({ max = "1" }) end,
+            "multipart: option 'max': number expected, got string")
+        end)
         return "x"
       end)
       request(port, "POST", "/", URLENCODED, "a")
-      assert.matches("form: bad option 'maximum'", problem)
+      assert.is_nil(wrong)
     end)
 
     it("takes curl's", function()
@@ -236,7 +242,32 @@ describe("of an HTTP server", function()
     assert.matches("\r\nSet-Cookie: b=1; Domain=d.org; Path=/p; Max-Age=60; Secure; SameSite=None\r\n",
       text, 1, true)
     assert.equal(7, #problems)
-    assert.matches("cookie: bad option 'max'", problems[6])
+    assert.matches("cookie: unknown option 'max'", problems[6])
+  end)
+
+  it("res:cookie() says what is wrong, where it was called", function()
+    local wrong
+    local port = serve(function(_, res)
+      local function bad(name, value, opts, message)
+        helper.misuse(function() res:cookie(name, value, opts) end, "cookie: " .. message)
+      end
+      _, wrong = pcall(function()
+        bad(nil, nil, nil, "name and value expected, got nil and nil")
+        bad("a", nil, nil, "name and value expected, got string and nil")
+        bad("a", "b", 1, "table of options expected, got number")
+        bad("a", "b", { path = 1 }, "option 'path': string expected, got number")
+        bad("a b", "c", nil, 'bad name "a b"')
+        bad("a", "b;c", nil, 'a character in the value of "a" that may not stand there, or it is too long')
+        bad("a", "b", { path = ";" },
+          "a character in 'domain' or 'path' that may not stand there, or they are too long")
+        bad("a", "b", { same_site = "none" }, "option 'same_site': \"none\" needs 'secure'")
+        bad("a", "b", { same_site = "x" }, "option 'same_site' must be \"lax\", \"strict\" or \"none\"")
+        helper.misuse(function() res:json({}, "200") end, "json: status expected, got string")
+      end)
+      return "ok"
+    end)
+    request(port, "GET", "/")
+    assert.is_nil(wrong)
   end)
 
   it("res:redirect() sends elsewhere, and nothing else", function()

@@ -341,7 +341,18 @@ describe("grun.http.static", function()
 
   it("refuses bad options and directories", function()
     helper.misuse(function() grun.http.static(1) end, "static: path expected, got number")
-    helper.misuse(function() grun.http.static("/", { prefixes = 1 }) end, "static: bad option 'prefixes'")
+    helper.misuse(function() grun.http.static("/", { prefixes = 1 }) end, "static: unknown option 'prefixes'")
+    for message, opts in pairs({
+      ["table of options expected, got string"] = "x",
+      ["option 'listing': boolean expected, got string"] = { listing = "x" },
+      ["option 'index': string or false expected, got true"] = { index = true },
+      ["option 'charset': string or false expected, got true"] = { charset = true },
+      ["option 'prefix' must begin with \"/\""] = { prefix = "x" },
+      ["option 'headers': table of strings expected"] = { headers = { a = 1 } },
+      ["option 'types': table of strings expected"] = { types = { "text/plain" } },
+    }) do
+      helper.misuse(function() grun.http.static("/", opts) end, "static: " .. message)
+    end
     assert.matches("static: cannot open /nowhere", select(2, pcall(grun.http.static, "/nowhere")))
   end)
 
@@ -387,6 +398,26 @@ describe("grun.http.static", function()
       assert.equal(text, get(file_server(file), "/").body)
       assert.is_nil(get(file_server(file), "/", nil, "HEAD").body)
       file:close()
+    end)
+
+    it("refuses bad arguments where it is called", function()
+      local wrong
+      local port = http.serve(servers, function(_, res)
+        local function bad(source, opts, message)
+          helper.misuse(function() res:sendfile(source, opts) end, "sendfile: " .. message)
+        end
+        _, wrong = pcall(function()
+          bad(nil, nil, "path or open file expected, got nil")
+          bad("x", 1, "table of options expected, got number")
+          bad("x", { x = 1 }, "unknown option 'x'")
+          bad("x", { from = "1" }, "option 'from': number expected, got string")
+          bad("x", { from = -1 }, "option 'from': a number of bytes expected, got -1")
+          bad("x", { length = 1.5 }, "option 'length': a number of bytes expected, got 1.5")
+        end)
+        return "ok"
+      end)
+      get(port, "/")
+      assert.is_nil(wrong)
     end)
 
     it("tells what cannot be sent", function()

@@ -315,6 +315,10 @@ describe("a WSAPI application", function()
     helper.misuse(function() return (wsapi(run, { x = 1 })) end, "wsapi: unknown option 'x'")
     helper.misuse(function() return (wsapi(run, { prefix = 1 })) end,
       "wsapi: option 'prefix': string expected, got number")
+    helper.misuse(function() return (wsapi(run, { prefix = "x" })) end,
+      "wsapi: option 'prefix' must begin with \"/\"")
+    helper.misuse(function() return (wsapi(run, { max_body = -1 })) end,
+      "wsapi: option 'max_body' must be 0 or more")
   end)
 
   describe("with Kepler's library", function()

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Files as responses: ranges, conditions, constant memory.
 
+local options = require("grun.http.options")
 local text = require("grun.core.httptext")
 
 local M = {}
@@ -122,14 +123,24 @@ end
 
 -- ---- res:sendfile ----
 
-local options = { type = "string", filename = "string", from = "number", length = "number" }
+local OPTIONS = { type = "string", filename = "string", from = "number", length = "number" }
 
-local function check_options(opts)
-  for name, value in pairs(opts) do
-    if type(value) ~= options[name] then
-      error(("sendfile: bad option '%s'"):format(tostring(name)), 3)
-    end
+local function check_whole(opts, name)
+  local value = opts[name]
+  if value and not (value >= 0 and value % 1 == 0) then
+    error(("sendfile: option '%s': a number of bytes expected, got %s"):format(name, value), 4)
   end
+end
+
+-- Raises where the handler called res:sendfile.
+local function check(source, opts)
+  if type(source) ~= "string" and io.type(source) ~= "file" then
+    local got = io.type(source) or type(source)
+    error("sendfile: path or open file expected, got " .. got, 3)
+  end
+  options.check("sendfile", opts, OPTIONS, 3)
+  check_whole(opts, "from")
+  check_whole(opts, "length")
 end
 
 -- The value of Content-Disposition that has it saved under that name (RFC 6266).
@@ -145,8 +156,8 @@ end
 local function part_of(file, opts)
   local from = opts.from or 0
   local length = opts.length or file.size - from
-  if from < 0 or length < 0 or from + length > file.size then
-    error("sendfile: the file has no such bytes", 4)
+  if from > file.size or from + length > file.size then
+    error("sendfile: the file has no such bytes", 0)
   end
   return from, length
 end
@@ -169,8 +180,10 @@ end
 
 --- What res:sendfile is.
 function M.sendfile(res, source, opts)
-  opts = opts or {}
-  check_options(opts)
+  if opts == nil then
+    opts = {}
+  end
+  check(source, opts)
   local handle, size, mtime, etag = require("grun.core.httpfile").open(source)
   if not handle then
     return nil, size, mtime

@@ -4,6 +4,7 @@
 local file_module = require("grun.http.file")
 local httpfile = require("grun.core.httpfile")
 local mime = require("grun.http.mime")
+local options = require("grun.http.options")
 local text = require("grun.core.httptext")
 
 local M = {}
@@ -28,18 +29,29 @@ local LIST_MAX = 10000 -- entries of a listing
 ---results are kept (true)
 ---@field headers? table<string, string> further header fields of every file
 
-local options = {
+local OPTIONS = {
   prefix = "string", index = "string boolean", listing = "boolean", hidden = "boolean",
   cache_control = "string function", types = "table", charset = "string boolean",
   precompressed = "boolean", gzip = "boolean", headers = "table",
 }
 
-local function check_options(opts)
-  for name, value in pairs(opts) do
-    local wanted = options[name]
-    if not wanted or not wanted:find(type(value), 1, true) then
-      error(("static: bad option '%s'"):format(tostring(name)), 3)
+local function check_texts(opts, name)
+  for key, value in pairs(opts[name] or {}) do
+    if type(key) ~= "string" or type(value) ~= "string" then
+      error(("static: option '%s': table of strings expected"):format(name), 4)
     end
+  end
+end
+
+local function check_options(opts)
+  options.check("static", opts, OPTIONS, 3)
+  check_texts(opts, "types")
+  check_texts(opts, "headers")
+  if opts.index == true or opts.charset == true then
+    local name = opts.index == true and "index" or "charset"
+    error(("static: option '%s': string or false expected, got true"):format(name), 3)
+  elseif opts.prefix and opts.prefix ~= "" and opts.prefix:sub(1, 1) ~= "/" then
+    error("static: option 'prefix' must begin with \"/\"", 3)
   end
 end
 
@@ -280,10 +292,12 @@ end
 ---@param opts? grun.http.static.options
 ---@return fun(req: grun.http.request, res: grun.http.response)
 function M.static(dir, opts)
-  if type(dir) ~= "string" then
-    error("static: path expected, got " .. type(dir), 2)
+  if type(dir) ~= "string" or dir:find("%z") then
+    error("static: path expected, got " .. (type(dir) == "string" and "a zero byte" or type(dir)), 2)
   end
-  opts = opts or {}
+  if opts == nil then
+    opts = {}
+  end
   check_options(opts)
   local root, message = httpfile.root(dir)
   if not root then

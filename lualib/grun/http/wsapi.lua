@@ -6,6 +6,7 @@
 -- what it keeps in modules and globals is shared by all requests that run at the same time.
 
 local core = require("grun.core")
+local options = require("grun.http.options")
 
 local MAX_BODY = 1048576 -- bytes; as of servers
 local COLLECT = 16384 -- bytes of a body of known length that go out together
@@ -228,12 +229,11 @@ local OPTIONS = {
 }
 
 local function check_options(opts)
-  for name, value in pairs(opts) do
-    if not OPTIONS[name] then
-      error("wsapi: unknown option '" .. tostring(name) .. "'", 3)
-    elseif type(value) ~= OPTIONS[name] then
-      error(("wsapi: option '%s': %s expected, got %s"):format(name, OPTIONS[name], type(value)), 3)
-    end
+  options.check("wsapi", opts, OPTIONS, 3)
+  if opts.prefix and opts.prefix ~= "" and opts.prefix:sub(1, 1) ~= "/" then
+    error("wsapi: option 'prefix' must begin with \"/\"", 3)
+  elseif opts.max_body and not (opts.max_body >= 0) then
+    error("wsapi: option 'max_body' must be 0 or more", 3)
   end
 end
 
@@ -254,10 +254,10 @@ function M.wsapi(app, opts)
   local run = normalize(app)
   if not run then
     error("wsapi: function, table with 'run' or name of a module expected, got " .. type(app), 2)
-  elseif opts ~= nil and type(opts) ~= "table" then
-    error("wsapi: table of options expected, got " .. type(opts), 2)
   end
-  opts = opts or {}
+  if opts == nil then
+    opts = {}
+  end
   check_options(opts)
   local about = {
     prefix = (opts.prefix or ""):gsub("/$", ""),
