@@ -89,8 +89,9 @@ end
 
 --- Answers with a file { handle =, size =, mtime =, etag =, kind = its media type, coding = nil or
 --- its Content-Encoding }: all of it, the ranges that are asked for, 304 when the client has it,
---- 412, 416. Its other fields are set already. The caller closes the handle. Returns true, or nil, message, code when the client has gone or
---- the file has become shorter, which ends the connection. Parks.
+--- 412, 416. Its other fields are set already. The caller closes the handle. Returns true, or
+--- nil, message, code when the client has gone or the file has become shorter, which ends the
+--- connection. Parks.
 function M.serve(req, res, file)
   local status = M.condition(req, res, file.etag, file.mtime)
   if status then

@@ -57,9 +57,9 @@ local function fault(format, name, value, opts)
   elseif not format(name, "", {}) then
     return ("bad name %q"):format(name)
   elseif not format("name", value, {}) then
-    return ("a character in the value of %q that may not stand there, or it is too long"):format(name)
+    return ("the value of %q has a character that may not stand there, or is too long"):format(name)
   end
-  return "a character in 'domain' or 'path' that may not stand there, or they are too long"
+  return "'domain' or 'path' has a character that may not stand there, or is too long"
 end
 
 --- Sets a cookie: path "/", HttpOnly and SameSite=Lax unless opts say otherwise.

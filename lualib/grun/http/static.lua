@@ -293,7 +293,8 @@ end
 ---@return fun(req: grun.http.request, res: grun.http.response)
 function M.static(dir, opts)
   if type(dir) ~= "string" or dir:find("%z") then
-    error("static: path expected, got " .. (type(dir) == "string" and "a zero byte" or type(dir)), 2)
+    local got = type(dir) == "string" and "a zero byte" or type(dir)
+    error("static: path expected, got " .. got, 2)
   end
   if opts == nil then
     opts = {}
