@@ -120,6 +120,21 @@ describe("of an HTTP server", function()
       })).status)
     end)
 
+    it("knows how clients write the names of files", function()
+      local port = serve(function(req)
+        return req:form().f.filename
+      end)
+      for written, name in pairs({
+        ['"a.txt"'] = "a.txt", ["a.txt"] = "a.txt", ['""'] = "", ['"a;b"'] = "a;b",
+        ['"a\\"b\\\\c"'] = 'a"b\\c', -- curl --form-escape
+        ['"C:\\temp\\x.txt"'] = "C:\\temp\\x.txt", ['"a%22b"'] = "a%22b", -- browsers
+        ['"\195\169\226\130\172"'] = "\195\169\226\130\172",
+      }) do
+        local body = multipart({ { 'name="f"; filename=' .. written, "" } })
+        assert.equal(name, request(port, "POST", "/", MULTIPART, body).body or "")
+      end
+    end)
+
     it("hands files on while they arrive", function()
       local most, total = 0, 0
       local port = serve(function(req)
