@@ -253,7 +253,7 @@ describe("a WSAPI application", function()
 
     it("or answers nonsense, too", function()
       for _, values in ipairs({ {}, { "OK", {} }, { 99, {} }, { 200, "x" }, { 200, {}, "text" },
-        { 200, { ["a\n"] = "b" }, once("x") }, { 200, { a = "b\r\nc: d" }, once("x") } }) do
+        { 200, {}, { "text" } }, { 200, { ["a\n"] = "b" }, once("x") }, { 200, { a = "b\r\nc: d" }, once("x") } }) do
         local status, err = failing(function() return unpack(values) end)
         assert.equal(500, status)
         assert.matches("bad response", err)

@@ -180,11 +180,16 @@ local function send(res, body, is_head)
   end
 end
 
+local function is_callable(value)
+  local mt = getmetatable(value)
+  return type(value) == "function" or type(mt) == "table" and mt.__call ~= nil
+end
+
 local function respond(req, res, status, headers, body)
   if type(headers) ~= "table" and headers ~= nil then
     invalid("headers", headers)
-  elseif type(body) == "string" then
-    invalid("body", "a string, not an iterator")
+  elseif body ~= nil and not is_callable(body) then
+    invalid("body", "a " .. type(body) .. ", not an iterator")
   end
   set_status(res, status)
   local has_length = set_headers(res, headers or {})
@@ -198,10 +203,9 @@ local function normalize(app)
   if type(app) == "string" then
     app = require(app)
   end
-  local mt = getmetatable(app)
   if type(app) == "table" and type(app.run) == "function" then
     return app.run
-  elseif type(app) == "function" or type(mt) == "table" and mt.__call then
+  elseif is_callable(app) then
     return app
   end
 end
