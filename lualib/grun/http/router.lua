@@ -17,9 +17,9 @@ local function new_node()
   return { literal = {}, param = nil, rest = nil, handlers = nil }
 end
 
-local function check_path(path, level)
+local function check_path(who, path, level)
   if type(path) ~= "string" or path:sub(1, 1) ~= "/" then
-    error("route: path beginning with \"/\" expected, got " .. tostring(path), level)
+    error(who .. ": path beginning with \"/\" expected, got " .. tostring(path), level)
   end
 end
 
@@ -69,7 +69,7 @@ local function is_callable(value)
 end
 
 local function add(self, method, path, handler, level)
-  check_path(path, level + 1)
+  check_path("route", path, level + 1)
   if not is_callable(handler) then
     error("route: handler must be a function, got " .. type(handler), level)
   end
@@ -134,7 +134,7 @@ end
 ---@param prefix string such as "/api"
 ---@return grun.http.router
 function Router:group(prefix)
-  check_path(prefix, 3)
+  check_path("group", prefix, 3)
   return setmetatable({
     _root = self._root,
     _exact = self._exact,
