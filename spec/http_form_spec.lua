@@ -171,6 +171,21 @@ describe("of an HTTP server", function()
       assert.equal("a=1 b=- c=3", request(port, "POST", "/", MULTIPART, body).body)
     end)
 
+    it("has the client's faults answered as such when the handler raises them", function()
+      local port = serve(function(req)
+        for part in assert(req:multipart()) do
+          part:body()
+        end
+        return "x"
+      end)
+      local reports = helper.reports(function()
+        assert.equal(415, request(port, "POST", "/", URLENCODED, "a=1").status)
+        assert.equal(400, request(port, "POST", "/", MULTIPART, "--XX\r\ncut").status)
+        assert.equal(200, request(port, "POST", "/", MULTIPART, "--XX--\r\n").status)
+      end)
+      assert.equal(2, #reports)
+    end)
+
     it("refuses bad options", function()
       local wrong
       local port = serve(function(req)

@@ -403,12 +403,12 @@ static int l_run(lua_State *L)
 	return end_of_connection(L, rc);
 }
 
-/* fail(state, log, status): after an error of the handler. Answers with that status if nothing was sent yet, else breaks
- * the connection off. Returns true if run may go on. */
+/* fail(state, log, status): after an error of the handler. Answers with that status, or with what was wrong with the
+ * request's body, if nothing was sent yet; else breaks the connection off. Returns true if run may go on. */
 static int l_fail(lua_State *L)
 {
 	struct gr_httpd_conn *c = check_conn(L);
-	int status = (int)luaL_checkinteger(L, 3);
+	int given = (int)luaL_checkinteger(L, 3), status = c->fallback ? c->fallback : given;
 	bool open = c->reply == GR_REPLY_OPEN;
 
 	lua_settop(L, 3);
