@@ -120,6 +120,21 @@ describe("of an HTTP server", function()
       })).status)
     end)
 
+    it("knows how clients write the names of files", function()
+      local port = serve(function(req)
+        return req:form().f.filename
+      end)
+      for written, name in pairs({
+        ['"a.txt"'] = "a.txt", ["a.txt"] = "a.txt", ['""'] = "", ['"a;b"'] = "a;b",
+        ['"a\\"b\\\\c"'] = 'a"b\\c', -- curl --form-escape
+        ['"C:\\temp\\x.txt"'] = "C:\\temp\\x.txt", ['"a%22b"'] = "a%22b", -- browsers
+        ['"\195\169\226\130\172"'] = "\195\169\226\130\172",
+      }) do
+        local body = multipart({ { 'name="f"; filename=' .. written, "" } })
+        assert.equal(name, request(port, "POST", "/", MULTIPART, body).body or "")
+      end
+    end)
+
     it("hands files on while they arrive", function()
       local most, total = 0, 0
       local port = serve(function(req)
@@ -156,14 +171,35 @@ describe("of an HTTP server", function()
       assert.equal("a=1 b=- c=3", request(port, "POST", "/", MULTIPART, body).body)
     end)
 
-    it("refuses bad options", function()
-      local problem
+    it("has the client's faults answered as such when the handler raises them", function()
       local port = serve(function(req)
-        problem = select(2, pcall(req.form, req, { maximum = 1 }))
+        for part in assert(req:multipart()) do
+          part:body()
+        end
+        return "x"
+      end)
+      local reports = helper.reports(function()
+        assert.equal(415, request(port, "POST", "/", URLENCODED, "a=1").status)
+        assert.equal(400, request(port, "POST", "/", MULTIPART, "--XX\r\ncut").status)
+        assert.equal(200, request(port, "POST", "/", MULTIPART, "--XX--\r\n").status)
+      end)
+      assert.equal(2, #reports)
+    end)
+
+    it("refuses bad options", function()
+      local wrong
+      local port = serve(function(req)
+        local _
+        _, wrong = pcall(function()
+          helper.misuse(function() _ = req:form(1) end, "form: table of options expected, got number")
+          helper.misuse(function() _ = req:form({ maximum = 1 }) end, "form: unknown option 'maximum'")
+          helper.misuse(function() _ = req:multipart({ max = "1" }) end,
+            "multipart: option 'max': number expected, got string")
+        end)
         return "x"
       end)
       request(port, "POST", "/", URLENCODED, "a")
-      assert.matches("form: bad option 'maximum'", problem)
+      assert.is_nil(wrong)
     end)
 
     it("takes curl's", function()
@@ -236,7 +272,32 @@ describe("of an HTTP server", function()
     assert.matches("\r\nSet-Cookie: b=1; Domain=d.org; Path=/p; Max-Age=60; Secure; SameSite=None\r\n",
       text, 1, true)
     assert.equal(7, #problems)
-    assert.matches("cookie: bad option 'max'", problems[6])
+    assert.matches("cookie: unknown option 'max'", problems[6])
+  end)
+
+  it("res:cookie() says what is wrong, where it was called", function()
+    local wrong
+    local port = serve(function(_, res)
+      local function bad(name, value, opts, message)
+        helper.misuse(function() res:cookie(name, value, opts) end, "cookie: " .. message)
+      end
+      _, wrong = pcall(function()
+        bad(nil, nil, nil, "name and value expected, got nil and nil")
+        bad("a", nil, nil, "name and value expected, got string and nil")
+        bad("a", "b", 1, "table of options expected, got number")
+        bad("a", "b", { path = 1 }, "option 'path': string expected, got number")
+        bad("a b", "c", nil, 'bad name "a b"')
+        bad("a", "b;c", nil, 'the value of "a" has a character that may not stand there, or is too long')
+        bad("a", "b", { path = ";" },
+          "'domain' or 'path' has a character that may not stand there, or is too long")
+        bad("a", "b", { same_site = "none" }, "option 'same_site': \"none\" needs 'secure'")
+        bad("a", "b", { same_site = "x" }, "option 'same_site' must be \"lax\", \"strict\" or \"none\"")
+        helper.misuse(function() res:json({}, "200") end, "json: status expected, got string")
+      end)
+      return "ok"
+    end)
+    request(port, "GET", "/")
+    assert.is_nil(wrong)
   end)
 
   it("res:redirect() sends elsewhere, and nothing else", function()

@@ -172,6 +172,7 @@ describe("a router", function()
     helper.misuse(function() router:route("a b", "/", named("a")) end,
       "route: method expected, got a b")
     helper.misuse(function() router:use(1) end, "use: function expected, got number")
+    helper.misuse(function() router:group("x") end, 'group: path beginning with "/" expected, got x')
   end)
 
   it("is a handler of servers", function()

@@ -761,6 +761,8 @@ describe("an HTTP server", function()
     assert.matches("option 'max_headers' must be 1 or more", try({ max_headers = 0 }))
     assert.matches("option 'max_headers' must be at most 1024", try({ max_headers = 2000 }))
     assert.matches("unknown atom %%%(y%)s", try({ access_log = "%(y)s" }))
+    assert.matches('bad port "80x"', select(2, grun.server("http://127.0.0.1:80x", print)), 1, true)
+    assert.matches('bad port "80/x"', select(2, grun.server("http://127.0.0.1:80/x", print)), 1, true)
     assert.matches("unknown option 'max_body'",
       select(2, pcall(grun.server, "tcp://127.0.0.1:0", print, { max_body = 1 })))
   end)

@@ -27,6 +27,7 @@ describe("grun.http.static", function()
         end
         servers = {}
         grun.fs.remove(dir, { recursive = true })
+        jit.flush() -- compiled code holds the handler that it calls
         collectgarbage()
         collectgarbage()
       end)
@@ -109,13 +110,24 @@ describe("grun.http.static", function()
       { 304, { ["If-Modified-Since"] = modified } },
       { 200, { ["If-Modified-Since"] = "Sun, 06 Nov 1994 08:49:37 GMT" } },
       { 200, { ["If-Modified-Since"] = "junk" } },
+      { 200, { ["If-Match"] = '"x", ' .. etag } },
+      { 200, { ["If-Match"] = "*", ["If-Unmodified-Since"] = "Sun, 06 Nov 1994 08:49:37 GMT" } },
+      { 412, { ["If-Match"] = '"x"' } },
+      { 412, { ["If-Match"] = "W/" .. etag, Range = "bytes=0-0" } },
+      { 412, { ["If-Match"] = '"x"', ["If-None-Match"] = etag } },
+      { 304, { ["If-Match"] = etag, ["If-None-Match"] = etag } },
+      { 200, { ["If-Unmodified-Since"] = modified } },
+      { 200, { ["If-Unmodified-Since"] = "junk" } },
+      { 412, { ["If-Unmodified-Since"] = "Sun, 06 Nov 1994 08:49:37 GMT" } },
     }
+    local bodies = { [200] = text, [412] = "412 Precondition Failed\n" }
     for i, case in ipairs(cases) do
       local res = get(port, "/file.txt", case[2])
       assert.equal(case[1], res.status, i)
       assert.equal(etag, res.headers.etag, i)
-      assert.equal(case[1] == 200 and text or nil, res.body, i)
+      assert.equal(bodies[case[1]], res.body, i)
     end
+    assert.equal(412, get(port, "/file.txt", { ["If-Match"] = '"x"', ["Accept-Encoding"] = "gzip" }).status)
     write(dir .. "/root/file.txt", text:upper())
     assert.equal(200, get(port, "/file.txt", { ["If-None-Match"] = etag }).status)
   end)
@@ -251,6 +263,26 @@ describe("grun.http.static", function()
       .body .. "z")
   end)
 
+  it("says that a body is compressed only when it is", function()
+    write(dir .. "/root/file.txt.gz", "gzip data")
+    local port = serve()
+    local function ask(headers)
+      headers["Accept-Encoding"] = "gzip"
+      local res = get(port, "/file.txt", headers)
+      return { res.status, res.headers["content-encoding"] or false, res.body }
+    end
+    assert.same({ 416, false, "416 Range Not Satisfiable\n" }, ask({ Range = "bytes=9-" }))
+    assert.same({ 412, false, "412 Precondition Failed\n" }, ask({ ["If-Match"] = '"x"' }))
+    assert.same({ 206, "gzip", "zip" }, ask({ Range = "bytes=1-3" }))
+    assert.same({ 200, "gzip", "gzip data" }, ask({ Range = "bytes=0-0,2-2" }))
+  end)
+
+  it("gives no time in the future", function()
+    assert.equal(0, os.execute(("touch -d 2100-01-01 %s/root/file.txt"):format(dir)))
+    local res = get(serve(), "/file.txt")
+    assert.is_true(require("grun.core.httptext").parse_date(res.headers["last-modified"]) <= os.time())
+  end)
+
   it("compresses text", function()
     write(dir .. "/root/big.txt", ("x"):rep(300000))
     local port = serve()
@@ -310,7 +342,18 @@ describe("grun.http.static", function()
 
   it("refuses bad options and directories", function()
     helper.misuse(function() grun.http.static(1) end, "static: path expected, got number")
-    helper.misuse(function() grun.http.static("/", { prefixes = 1 }) end, "static: bad option 'prefixes'")
+    helper.misuse(function() grun.http.static("/", { prefixes = 1 }) end, "static: unknown option 'prefixes'")
+    for message, opts in pairs({
+      ["table of options expected, got string"] = "x",
+      ["option 'listing': boolean expected, got string"] = { listing = "x" },
+      ["option 'index': string or false expected, got true"] = { index = true },
+      ["option 'charset': string or false expected, got true"] = { charset = true },
+      ["option 'prefix' must begin with \"/\""] = { prefix = "x" },
+      ["option 'headers': table of strings expected"] = { headers = { a = 1 } },
+      ["option 'types': table of strings expected"] = { types = { "text/plain" } },
+    }) do
+      helper.misuse(function() grun.http.static("/", opts) end, "static: " .. message)
+    end
     assert.matches("static: cannot open /nowhere", select(2, pcall(grun.http.static, "/nowhere")))
   end)
 
@@ -356,6 +399,26 @@ describe("grun.http.static", function()
       assert.equal(text, get(file_server(file), "/").body)
       assert.is_nil(get(file_server(file), "/", nil, "HEAD").body)
       file:close()
+    end)
+
+    it("refuses bad arguments where it is called", function()
+      local wrong
+      local port = http.serve(servers, function(_, res)
+        local function bad(source, opts, message)
+          helper.misuse(function() res:sendfile(source, opts) end, "sendfile: " .. message)
+        end
+        _, wrong = pcall(function()
+          bad(nil, nil, "path or open file expected, got nil")
+          bad("x", 1, "table of options expected, got number")
+          bad("x", { x = 1 }, "unknown option 'x'")
+          bad("x", { from = "1" }, "option 'from': number expected, got string")
+          bad("x", { from = -1 }, "option 'from': a number of bytes expected, got -1")
+          bad("x", { length = 1.5 }, "option 'length': a number of bytes expected, got 1.5")
+        end)
+        return "ok"
+      end)
+      get(port, "/")
+      assert.is_nil(wrong)
     end)
 
     it("tells what cannot be sent", function()

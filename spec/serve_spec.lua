@@ -300,6 +300,13 @@ describe("grun serve", function()
         module(..., package.seeall)
         function run() return 200, {}, coroutine.wrap(function() coroutine.yield("old") end) end]]))
     end)
+
+    it("an application that has a function `handler`, too", function()
+      assert.equal("app", answer([[
+        module(..., package.seeall)
+        function handler() return "handler" end
+        function run() return 200, {}, coroutine.wrap(function() coroutine.yield("app") end) end]]))
+    end)
   end)
 
   it("loads modules beside the file, also by name", function()
@@ -404,7 +411,8 @@ describe("grun serve", function()
         complaint("--wsapi", name))
       name = script("return { handler = print, opts = 1 }")
       assert.equal(name .. ": table of options expected in 'opts', got number", complaint(name))
-      assert.equal("unknown option 'colour'", complaint(script("return { handler = print, opts = { colour = 1 } }")))
+      name = script("return { handler = print, opts = { colour = 1 } }")
+      assert.equal(name .. ": unknown option 'colour'", complaint(name))
     end)
   end)
 

@@ -253,7 +253,7 @@ describe("a WSAPI application", function()
 
     it("or answers nonsense, too", function()
       for _, values in ipairs({ {}, { "OK", {} }, { 99, {} }, { 200, "x" }, { 200, {}, "text" },
-        { 200, { ["a\n"] = "b" }, once("x") }, { 200, { a = "b\r\nc: d" }, once("x") } }) do
+        { 200, {}, { "text" } }, { 200, { ["a\n"] = "b" }, once("x") }, { 200, { a = "b\r\nc: d" }, once("x") } }) do
         local status, err = failing(function() return unpack(values) end)
         assert.equal(500, status)
         assert.matches("bad response", err)
@@ -315,6 +315,10 @@ describe("a WSAPI application", function()
     helper.misuse(function() return (wsapi(run, { x = 1 })) end, "wsapi: unknown option 'x'")
     helper.misuse(function() return (wsapi(run, { prefix = 1 })) end,
       "wsapi: option 'prefix': string expected, got number")
+    helper.misuse(function() return (wsapi(run, { prefix = "x" })) end,
+      "wsapi: option 'prefix' must begin with \"/\"")
+    helper.misuse(function() return (wsapi(run, { max_body = -1 })) end,
+      "wsapi: option 'max_body' must be 0 or more")
   end)
 
   describe("with Kepler's library", function()

@@ -304,7 +304,9 @@ end
 
 local function prepare(name, given, opts)
   local value, filename = load(name)
-  if type(value) == "table" and value.handler ~= nil then
+  -- An application's modules may well have a function `handler` of their own.
+  if type(value) == "table" and not is_callable(value) and not is_wsapi(value)
+    and value.handler ~= nil then
     if value.opts ~= nil and type(value.opts) ~= "table" then
       fail("%s: table of options expected in 'opts', got %s", name, type(value.opts))
     end
@@ -339,16 +341,16 @@ local function options_for(address, opts)
   return own
 end
 
--- What the server says about one of its options, in our words.
-local function explain(message)
+-- What the server says about one of its options, in our words; or in its own, with the file's name,
+-- when that is where the option must come from.
+local function explain(message, file)
   message = tostring(message):gsub("^.-server: ", "")
-  return (message:gsub("option '([%w_]+)'", function(name)
-    for option, about in pairs(options) do
-      if about[2] == name then
-        return option
-      end
+  for option, about in pairs(options) do
+    if about[2] and message:find("option '" .. about[2] .. "'", 1, true) then
+      return (message:gsub("option '[%w_]+'", option, 1))
     end
-  end))
+  end
+  return file .. ": " .. message
 end
 
 local function start(list, handler, opts, name, quiet)
@@ -356,7 +358,7 @@ local function start(list, handler, opts, name, quiet)
   for _, address in ipairs(list) do
     local ok, server, message = pcall(grun.server, address, handler, options_for(address, opts))
     if not ok then
-      fail("%s", explain(server))
+      fail("%s", explain(server, name))
     elseif not server then
       fail("%s", message)
     end

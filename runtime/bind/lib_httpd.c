@@ -420,12 +420,13 @@ static bool has_request(lua_State *L, int env)
 	return has;
 }
 
-/* fail(state, log, status): after an error of the handler. Answers with that status if nothing was sent yet, breaks the
- * connection off if a part was; a response that is complete stays what it is. Returns true if run may go on. */
+/* fail(state, log, status): after an error of the handler. Answers with that status, or with what was wrong with the
+ * request's body, if nothing was sent yet, breaks the connection off if a part was; a response that is complete stays what
+ * it is. Returns true if run may go on. */
 static int l_fail(lua_State *L)
 {
 	struct gr_httpd_conn *c = check_conn(L);
-	int status = (int)luaL_checkinteger(L, 3);
+	int given = (int)luaL_checkinteger(L, 3), status = c->fallback ? c->fallback : given;
 
 	gr_httpd_take_back(c);
 	lua_settop(L, 3);

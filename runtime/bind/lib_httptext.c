@@ -190,6 +190,15 @@ static int l_etag_match(lua_State *L)
 	return 1;
 }
 
+/* precondition_failed(if_match, if_unmodified_since, etag, mtime) */
+static int l_precondition_failed(lua_State *L)
+{
+	int64_t mtime = (int64_t)luaL_checknumber(L, 4);
+
+	lua_pushboolean(L, gr_precondition_failed(opt_slice(L, 1), opt_slice(L, 2), opt_slice(L, 3), mtime, time(NULL)));
+	return 1;
+}
+
 /* not_modified(if_none_match, if_modified_since, etag, mtime) */
 static int l_not_modified(lua_State *L)
 {
@@ -344,6 +353,7 @@ static const luaL_Reg functions[] = {
 	{"media_type", l_media_type},
 	{"accept_quality", l_accept_quality},
 	{"etag_match", l_etag_match},
+	{"precondition_failed", l_precondition_failed},
 	{"not_modified", l_not_modified},
 	{"if_range", l_if_range},
 	{"ranges", l_ranges},

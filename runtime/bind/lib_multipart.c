@@ -109,7 +109,7 @@ static void push_unquoted(lua_State *L, struct gr_slice value)
 		return;
 	}
 	out = lua_newuserdata(L, value.len + 1);
-	lua_pushlstring(L, out, gr_unquote(out, value));
+	lua_pushlstring(L, out, gr_multipart_unquote(out, value));
 	lua_remove(L, -2);
 }
 

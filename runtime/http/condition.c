@@ -104,6 +104,17 @@ bool gr_etag_match(struct gr_slice list, struct gr_slice etag, bool weak)
 
 /* ---- Conditions. ---- */
 
+bool gr_precondition_failed(struct gr_slice if_match, struct gr_slice if_unmodified_since, struct gr_slice etag,
+			    int64_t mtime, int64_t now)
+{
+	int64_t since;
+
+	if (if_match.p)
+		return !gr_etag_match(if_match, etag, false);
+	return if_unmodified_since.p &&
+	       gr_http_date_parse(if_unmodified_since.p, if_unmodified_since.len, now, &since) && mtime > since;
+}
+
 bool gr_not_modified(struct gr_slice if_none_match, struct gr_slice if_modified_since, struct gr_slice etag,
 		     int64_t mtime, int64_t now)
 {

@@ -23,6 +23,11 @@ int gr_range_parse(struct gr_slice value, int64_t size, struct gr_range *out, in
  * matter, as in If-None-Match; else two weak ones never match. A malformed list matches up to its fault. */
 bool gr_etag_match(struct gr_slice list, struct gr_slice etag, bool weak);
 
+/* True if a request gets 412: If-Match has another tag, or without it the body changed after If-Unmodified-Since. Fields
+ * that were not sent have p == NULL. `now` as in gr_http_date_parse. */
+bool gr_precondition_failed(struct gr_slice if_match, struct gr_slice if_unmodified_since, struct gr_slice etag,
+			    int64_t mtime, int64_t now);
+
 /* True if a GET or HEAD gets 304. Fields that were not sent have p == NULL; `etag` may have none too. If-None-Match
  * wins over If-Modified-Since. `now` as in gr_http_date_parse. */
 bool gr_not_modified(struct gr_slice if_none_match, struct gr_slice if_modified_since, struct gr_slice etag,

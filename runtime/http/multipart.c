@@ -174,6 +174,23 @@ int gr_multipart_next(struct gr_multipart *m, const char *p, size_t len, size_t 
 	return rc;
 }
 
+size_t gr_multipart_unquote(char *out, struct gr_slice value)
+{
+	const char *p = value.p, *end = p + value.len;
+	char *to = out;
+
+	if (value.len < 2 || *p != '"') {
+		memcpy(out, p, value.len);
+		return value.len;
+	}
+	for (p++, end--; p < end; p++) {
+		if (*p == '\\' && p + 1 < end && (p[1] == '"' || p[1] == '\\'))
+			p++;
+		*to++ = *p;
+	}
+	return (size_t)(to - out);
+}
+
 int gr_multipart_names(const struct gr_multipart *m, const char *block, struct gr_slice *name,
 		       struct gr_slice *filename)
 {

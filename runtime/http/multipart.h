@@ -41,8 +41,13 @@ int gr_multipart_init(struct gr_multipart *m, struct gr_slice boundary, struct g
  * with the fields. Nothing depends on where the input was split but the size of the pieces of data. */
 int gr_multipart_next(struct gr_multipart *m, const char *p, size_t len, size_t *used, struct gr_slice *piece);
 
+/* Writes a parameter of Content-Disposition as it was meant to `out`, which has room for value.len bytes; returns the
+ * length. Unlike gr_unquote: browsers do not escape a backslash in a file's name, so one counts only before '"' or
+ * another. */
+size_t gr_multipart_unquote(char *out, struct gr_slice value);
+
 /* After GR_PART_BEGIN: the parameters of the part's Content-Disposition, filename.p is NULL without one; both as
- * written, for gr_unquote. Returns 0, or GR_HTTP_BAD_MULTIPART unless it is there once, is form-data and has a name. */
+ * written, for gr_multipart_unquote. Returns 0, or GR_HTTP_BAD_MULTIPART unless it is there once, is form-data and has a name. */
 int gr_multipart_names(const struct gr_multipart *m, const char *block, struct gr_slice *name,
 		       struct gr_slice *filename);
 

@@ -46,7 +46,8 @@ router:get("/notes", function(_, res)
   for id = 1, last_id do
     list[#list + 1] = notes[id]
   end
-  res:json({ count = #list, notes = list })
+  -- lua-cjson cannot tell an empty list from an empty object, so there is none then.
+  res:json({ count = #list, notes = list[1] and list or nil })
 end)
 
 router:post("/notes", function(req, res)

@@ -4,6 +4,7 @@
 
 local grun = require("grun")
 io.stdout:setvbuf("line")
+grun.grace = 1 -- after ^C nobody waits for streams without end; browsers will come back
 
 local PAGE = [[<!DOCTYPE html>
 <meta charset="utf-8"><title>clock</title>

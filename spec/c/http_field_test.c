@@ -426,6 +426,16 @@ static void test_conditions(void)
 	check(gr_not_modified(slice("W/\"a\""), slice("soon"), tag, then, 0) &&
 		      !gr_not_modified(slice("\"b\""), slice(date), tag, then, 0),
 	      "conditions: If-None-Match wins");
+	check(gr_precondition_failed(none, slice(date), tag, then + 1, 0) &&
+		      !gr_precondition_failed(none, slice(date), tag, then, 0) &&
+		      !gr_precondition_failed(none, slice("soon"), tag, then, 0) &&
+		      !gr_precondition_failed(none, none, tag, then, 0),
+	      "conditions: If-Unmodified-Since");
+	check(gr_precondition_failed(slice("\"b\""), none, tag, then, 0) &&
+		      gr_precondition_failed(slice("W/\"a\""), none, tag, then, 0) &&
+		      !gr_precondition_failed(slice("\"b\", \"a\""), slice(date), tag, then + 1, 0) &&
+		      !gr_precondition_failed(slice("*"), none, tag, then, 0),
+	      "conditions: If-Match wins");
 	check(gr_if_range(slice("\"a\""), tag, then, 0) && !gr_if_range(slice("W/\"a\""), slice("W/\"a\""), then, 0) &&
 		      !gr_if_range(slice("\"b\""), tag, then, 0) && gr_if_range(slice(date), tag, then, 0) &&
 		      !gr_if_range(slice(date), tag, then - 1, 0) && !gr_if_range(slice(""), tag, then, 0),

@@ -1,16 +1,25 @@
 -- SPDX-License-Identifier: MIT
 -- Files as responses: ranges, conditions, constant memory.
 
+local options = require("grun.http.options")
 local text = require("grun.core.httptext")
 
 local M = {}
 
 local MAX_RANGES = 16 -- more in one request: the whole file is sent
 
--- Whether the client has the file already (RFC 9110 section 13.2.2, steps 3 and 4).
-local function is_known(req, file)
-  return text.not_modified(req:header("if-none-match"), req:header("if-modified-since"), file.etag,
-    file.mtime)
+--- Sets the fields that name a file's content, and looks at the request's conditions (RFC 9110
+--- section 13.2.2, steps 1 to 4). Returns the status that is the answer then, 412 or 304, or nil.
+function M.condition(req, res, etag, mtime)
+  -- A time in the future would be a promise (section 8.8.2.1).
+  res:header("ETag", etag):header("Last-Modified", text.date(math.min(mtime, os.time())))
+  if text.precondition_failed(req:header("if-match"), req:header("if-unmodified-since"), etag,
+    mtime) then
+    return 412
+  elseif text.not_modified(req:header("if-none-match"), req:header("if-modified-since"), etag,
+    mtime) then
+    return 304
+  end
 end
 
 -- The ranges that are to be sent: a list of first, last, ...; nil: the whole; false: none is there.
@@ -29,6 +38,9 @@ end
 local function set_type(res, file)
   if not res:header("Content-Type") then
     res:header("Content-Type", file.kind)
+  end
+  if file.coding then
+    res:header("Content-Encoding", file.coding)
   end
 end
 
@@ -75,14 +87,15 @@ local function send_whole(res, file)
   return true
 end
 
---- Answers with a file { handle =, size =, mtime =, etag =, kind = its media type }: all of it, the
---- ranges that are asked for, 304 when the client has it, 416. Its other fields are set already.
---- The caller closes the handle. Returns true, or nil, message, code when the client has gone or
---- the file has become shorter, which ends the connection. Parks.
+--- Answers with a file { handle =, size =, mtime =, etag =, kind = its media type, coding = nil or
+--- its Content-Encoding }: all of it, the ranges that are asked for, 304 when the client has it,
+--- 412, 416. Its other fields are set already. The caller closes the handle. Returns true, or
+--- nil, message, code when the client has gone or the file has become shorter, which ends the
+--- connection. Parks.
 function M.serve(req, res, file)
-  res:header("ETag", file.etag):header("Last-Modified", text.date(file.mtime))
-  if is_known(req, file) then
-    return res:status(304):finish()
+  local status = M.condition(req, res, file.etag, file.mtime)
+  if status then
+    return res:status(status):finish()
   end
   res:header("Accept-Ranges", "bytes")
   local ranges = ranges_of(req, file)
@@ -93,7 +106,7 @@ function M.serve(req, res, file)
     return res:finish("416 Range Not Satisfiable\n")
   elseif #ranges == 2 then
     return send_range(res, file, ranges[1], ranges[2])
-  elseif res:header("Content-Type") then -- the parts' type, and could not be the whole's
+  elseif res:header("Content-Type") or file.coding then -- the parts', and could not be the whole's
     return send_whole(res, file)
   end
   return send_ranges(res, file, ranges)
@@ -111,14 +124,24 @@ end
 
 -- ---- res:sendfile ----
 
-local options = { type = "string", filename = "string", from = "number", length = "number" }
+local OPTIONS = { type = "string", filename = "string", from = "number", length = "number" }
 
-local function check_options(opts)
-  for name, value in pairs(opts) do
-    if type(value) ~= options[name] then
-      error(("sendfile: bad option '%s'"):format(tostring(name)), 3)
-    end
+local function check_whole(opts, name)
+  local value = opts[name]
+  if value and not (value >= 0 and value % 1 == 0) then
+    error(("sendfile: option '%s': a number of bytes expected, got %s"):format(name, value), 4)
   end
+end
+
+-- Raises where the handler called res:sendfile.
+local function check(source, opts)
+  if type(source) ~= "string" and io.type(source) ~= "file" then
+    local got = io.type(source) or type(source)
+    error("sendfile: path or open file expected, got " .. got, 3)
+  end
+  options.check("sendfile", opts, OPTIONS, 3)
+  check_whole(opts, "from")
+  check_whole(opts, "length")
 end
 
 -- The value of Content-Disposition that has it saved under that name (RFC 6266).
@@ -134,8 +157,8 @@ end
 local function part_of(file, opts)
   local from = opts.from or 0
   local length = opts.length or file.size - from
-  if from < 0 or length < 0 or from + length > file.size then
-    error("sendfile: the file has no such bytes", 4)
+  if from > file.size or from + length > file.size then
+    error("sendfile: the file has no such bytes", 0)
   end
   return from, length
 end
@@ -158,8 +181,10 @@ end
 
 --- What res:sendfile is.
 function M.sendfile(res, source, opts)
-  opts = opts or {}
-  check_options(opts)
+  if opts == nil then
+    opts = {}
+  end
+  check(source, opts)
   local handle, size, mtime, etag = require("grun.core.httpfile").open(source)
   if not handle then
     return nil, size, mtime

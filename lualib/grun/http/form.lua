@@ -2,6 +2,7 @@
 -- Bodies that are forms: application/x-www-form-urlencoded and multipart/form-data.
 
 local httpd = require("grun.core.httpd")
+local options = require("grun.http.options")
 
 local M = {}
 
@@ -27,14 +28,18 @@ local limits = {
 ---@field file? fun(part: grun.http.part): any is called for each file while it arrives; what it
 ---returns becomes the value in the form. What it does not read is dropped
 
-local function configure(opts, level)
+local types = { file = "function" }
+for name in pairs(limits) do
+  types[name] = "number"
+end
+
+local function configure(who, opts)
   local config = {}
-  for name, value in pairs(opts or {}) do
-    local wanted = name == "file" and "function" or limits[name] and "number"
-    if type(value) ~= wanted then
-      error(("form: bad option '%s'"):format(tostring(name)), level + 1)
+  if opts ~= nil then
+    options.check(who, opts, types, 3)
+    for name, value in pairs(opts) do
+      config[name] = value
     end
-    config[name] = value
   end
   for name, default in pairs(limits) do
     if not config[name] then
@@ -184,7 +189,7 @@ end
 --- Goes through the parts of a multipart/form-data body, which are read while they arrive: use it
 --- as `for part in assert(req:multipart()) do`. The iterator raises what the body's failure is.
 function M.multipart(req, opts)
-  local parts, message, code = open(req, configure(opts, 2))
+  local parts, message, code = open(req, configure("multipart", opts))
   if not parts then
     return nil, message, code
   end
@@ -280,7 +285,7 @@ end
 --- with one name the first counts. Returns nil, message, code: "type" when the body is no form,
 --- "too_large" (413), "protocol" (400) or as body().
 function M.form(req, opts)
-  local config = configure(opts, 2)
+  local config = configure("form", opts)
   local kind = req:media_type()
   if kind == "application/x-www-form-urlencoded" then
     return urlencoded_form(req, config)

@@ -3,6 +3,7 @@
 -- files.
 
 local httpd = require("grun.core.httpd")
+local options = require("grun.http.options")
 
 -- Methods of a response. Those that send park.
 local Response = httpd.response_methods
@@ -30,6 +31,9 @@ end
 
 --- Sends a value as JSON.
 function Response:json(value, status)
+  if status ~= nil and type(status) ~= "number" then
+    error("json: status expected, got " .. type(status), 2)
+  end
   local text = require("grun.http.json").encode(value)
   if status then
     self:status(status)
@@ -46,22 +50,37 @@ local cookie_options = {
   http_only = "boolean", same_site = "string",
 }
 
+-- Why there is no such cookie. The fault is looked for by trying one part at a time.
+local function fault(format, name, value, opts)
+  if opts.same_site == "none" and not opts.secure then
+    return "option 'same_site': \"none\" needs 'secure'"
+  elseif not format(name, "", {}) then
+    return ("bad name %q"):format(name)
+  elseif not format("name", value, {}) then
+    return ("the value of %q has a character that may not stand there, or is too long"):format(name)
+  end
+  return "'domain' or 'path' has a character that may not stand there, or is too long"
+end
+
 --- Sets a cookie: path "/", HttpOnly and SameSite=Lax unless opts say otherwise.
 function Response:cookie(name, value, opts)
-  local given = opts or {}
-  for option, text in pairs(given) do
-    if type(text) ~= cookie_options[option] then
-      error(("cookie: bad option '%s'"):format(tostring(option)), 2)
-    end
+  local given = opts == nil and {} or opts
+  if type(name) ~= "string" or type(value) ~= "string" and type(value) ~= "number" then
+    error(("cookie: name and value expected, got %s and %s"):format(type(name), type(value)), 2)
   end
-  local http_only = given.http_only
-  local text, problem = require("grun.core.httptext").format_cookie(name, value, {
+  options.check("cookie", given, cookie_options, 2)
+  local same_site, http_only = given.same_site, given.http_only
+  if same_site and same_site ~= "lax" and same_site ~= "strict" and same_site ~= "none" then
+    error("cookie: option 'same_site' must be \"lax\", \"strict\" or \"none\"", 2)
+  end
+  local format = require("grun.core.httptext").format_cookie
+  local text = format(name, value, {
     domain = given.domain, path = given.path or "/", max_age = given.max_age,
     secure = given.secure, http_only = http_only == nil or http_only,
-    same_site = given.same_site or "lax",
+    same_site = same_site or "lax",
   })
   if not text then
-    error("cookie: " .. problem, 2)
+    error("cookie: " .. fault(format, name, value, given), 2)
   end
   return self:header("Set-Cookie", text)
 end

@@ -21,9 +21,9 @@ local function new_node()
   return { literal = {}, param = nil, rest = nil, handlers = nil }
 end
 
-local function check_path(path, level)
+local function check_path(who, path, level)
   if type(path) ~= "string" or path:sub(1, 1) ~= "/" then
-    error("route: path beginning with \"/\" expected, got " .. tostring(path), level)
+    error(who .. ": path beginning with \"/\" expected, got " .. tostring(path), level)
   end
 end
 
@@ -78,7 +78,7 @@ local function takes_request_only(handler)
 end
 
 local function add(self, method, path, handler, level)
-  check_path(path, level + 1)
+  check_path("route", path, level + 1)
   if not is_callable(handler) then
     error("route: handler must be a function, got " .. type(handler), level)
   end
@@ -144,7 +144,7 @@ end
 ---@param prefix string such as "/api"
 ---@return grun.http.router
 function Router:group(prefix)
-  check_path(prefix, 3)
+  check_path("group", prefix, 3)
   return setmetatable({
     _root = self._root,
     _exact = self._exact,

@@ -290,7 +290,7 @@ local function listen_address(https, rest)
   rest = rest:gsub("/$", "")
   if rest:find("^unix:") or rest:find("^fd:") or rest:find("^systemd:") then
     return rest
-  elseif not rest:find(":%d*$") then
+  elseif not rest:find(":", 1, true) or rest:find("^%[.*%]$") then
     rest = rest .. (https and ":443" or ":80")
   end
   return (https and "tls://" or "tcp://") .. rest

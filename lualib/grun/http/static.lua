@@ -4,6 +4,7 @@
 local file_module = require("grun.http.file")
 local httpfile = require("grun.core.httpfile")
 local mime = require("grun.http.mime")
+local options = require("grun.http.options")
 local text = require("grun.core.httptext")
 
 local M = {}
@@ -28,18 +29,29 @@ local LIST_MAX = 10000 -- entries of a listing
 ---results are kept (true)
 ---@field headers? table<string, string> further header fields of every file
 
-local options = {
+local OPTIONS = {
   prefix = "string", index = "string boolean", listing = "boolean", hidden = "boolean",
   cache_control = "string function", types = "table", charset = "string boolean",
   precompressed = "boolean", gzip = "boolean", headers = "table",
 }
 
-local function check_options(opts)
-  for name, value in pairs(opts) do
-    local wanted = options[name]
-    if not wanted or not wanted:find(type(value), 1, true) then
-      error(("static: bad option '%s'"):format(tostring(name)), 3)
+local function check_texts(opts, name)
+  for key, value in pairs(opts[name] or {}) do
+    if type(key) ~= "string" or type(value) ~= "string" then
+      error(("static: option '%s': table of strings expected"):format(name), 4)
     end
+  end
+end
+
+local function check_options(opts)
+  options.check("static", opts, OPTIONS, 3)
+  check_texts(opts, "types")
+  check_texts(opts, "headers")
+  if opts.index == true or opts.charset == true then
+    local name = opts.index == true and "index" or "charset"
+    error(("static: option '%s': string or false expected, got true"):format(name), 3)
+  elseif opts.prefix and opts.prefix ~= "" and opts.prefix:sub(1, 1) ~= "/" then
+    error("static: option 'prefix' must begin with \"/\"", 3)
   end
 end
 
@@ -99,6 +111,10 @@ local function compressed_neighbour(self, path, accepted)
   end
 end
 
+local function refuse(res, status)
+  return res:status(status):finish()
+end
+
 -- ---- Compressing ----
 
 local function compress(self, file)
@@ -123,14 +139,13 @@ end
 
 local function send_compressed(self, req, res, file)
   local etag = "W/" .. file.etag
-  res:header("ETag", etag):header("Last-Modified", text.date(file.mtime))
-  if text.not_modified(req:header("if-none-match"), req:header("if-modified-since"), etag,
-    file.mtime) then
-    return res:status(304):finish()
+  local status = file_module.condition(req, res, etag, file.mtime)
+  if status then
+    return refuse(res, status)
   end
   local data = compress(self, file)
   if not data then
-    return res:status(500):finish("500 Internal Server Error\n")
+    return refuse(res, 500)
   end
   res:header("Content-Type", file.kind):header("Content-Encoding", "gzip")
   return res:finish(data)
@@ -164,7 +179,6 @@ local function serve_file(self, req, res, path, file)
   local other = accepted and self.precompressed and compressed_neighbour(self, path, accepted)
   if other then
     other.kind = file.kind
-    res:header("Content-Encoding", other.coding)
     return file_module.closing(other.handle, file_module.serve, req, res, other)
   elseif self.gzip and file.size >= GZIP_MIN and file.size <= GZIP_MAX
     and not req:header("range") and is_accepted(accepted, "gzip") then
@@ -234,10 +248,6 @@ local function list_directory(self, req, res, path)
   return res:finish(PAGE:format(title, title, table.concat(rows, "\n")))
 end
 
-local function refuse(res, status)
-  return res:status(status):finish()
-end
-
 local function serve_directory(self, req, res, path)
   if path ~= "" and path:sub(-1) ~= "/" or path == "" and req.raw_path:sub(-1) ~= "/" then
     return redirect_to_directory(req, res)
@@ -282,10 +292,13 @@ end
 ---@param opts? grun.http.static.options
 ---@return fun(req: grun.http.request, res: grun.http.response)
 function M.static(dir, opts)
-  if type(dir) ~= "string" then
-    error("static: path expected, got " .. type(dir), 2)
+  if type(dir) ~= "string" or dir:find("%z") then
+    local got = type(dir) == "string" and "a zero byte" or type(dir)
+    error("static: path expected, got " .. got, 2)
   end
-  opts = opts or {}
+  if opts == nil then
+    opts = {}
+  end
   check_options(opts)
   local root, message = httpfile.root(dir)
   if not root then

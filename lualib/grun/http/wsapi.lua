@@ -6,6 +6,7 @@
 -- what it keeps in modules and globals is shared by all requests that run at the same time.
 
 local core = require("grun.core")
+local options = require("grun.http.options")
 
 local MAX_BODY = 1048576 -- bytes; as of servers
 local COLLECT = 16384 -- bytes of a body of known length that go out together
@@ -179,11 +180,16 @@ local function send(res, body, is_head)
   end
 end
 
+local function is_callable(value)
+  local mt = getmetatable(value)
+  return type(value) == "function" or type(mt) == "table" and mt.__call ~= nil
+end
+
 local function respond(req, res, status, headers, body)
   if type(headers) ~= "table" and headers ~= nil then
     invalid("headers", headers)
-  elseif type(body) == "string" then
-    invalid("body", "a string, not an iterator")
+  elseif body ~= nil and not is_callable(body) then
+    invalid("body", "a " .. type(body) .. ", not an iterator")
   end
   set_status(res, status)
   local has_length = set_headers(res, headers or {})
@@ -197,10 +203,9 @@ local function normalize(app)
   if type(app) == "string" then
     app = require(app)
   end
-  local mt = getmetatable(app)
   if type(app) == "table" and type(app.run) == "function" then
     return app.run
-  elseif type(app) == "function" or type(mt) == "table" and mt.__call then
+  elseif is_callable(app) then
     return app
   end
 end
@@ -228,12 +233,11 @@ local OPTIONS = {
 }
 
 local function check_options(opts)
-  for name, value in pairs(opts) do
-    if not OPTIONS[name] then
-      error("wsapi: unknown option '" .. tostring(name) .. "'", 3)
-    elseif type(value) ~= OPTIONS[name] then
-      error(("wsapi: option '%s': %s expected, got %s"):format(name, OPTIONS[name], type(value)), 3)
-    end
+  options.check("wsapi", opts, OPTIONS, 3)
+  if opts.prefix and opts.prefix ~= "" and opts.prefix:sub(1, 1) ~= "/" then
+    error("wsapi: option 'prefix' must begin with \"/\"", 3)
+  elseif opts.max_body and not (opts.max_body >= 0) then
+    error("wsapi: option 'max_body' must be 0 or more", 3)
   end
 end
 
@@ -254,10 +258,10 @@ function M.wsapi(app, opts)
   local run = normalize(app)
   if not run then
     error("wsapi: function, table with 'run' or name of a module expected, got " .. type(app), 2)
-  elseif opts ~= nil and type(opts) ~= "table" then
-    error("wsapi: table of options expected, got " .. type(opts), 2)
   end
-  opts = opts or {}
+  if opts == nil then
+    opts = {}
+  end
   check_options(opts)
   local about = {
     prefix = (opts.prefix or ""):gsub("/$", ""),
