@@ -6,66 +6,14 @@ local helper = require("spec.helper")
 local http = require("spec.http_helper")
 local net = require("spec.net_helper")
 local tls = require("spec.tls_helper")
+local websocket = require("spec.websocket_helper")
 
 local test = net.test(it, function(fn) finally(fn) end)
-local raw_frames = require("spec.websocket_helper")
-local KEY, frame, masked, text = raw_frames.KEY, raw_frames.frame, raw_frames.masked, raw_frames.text
-local close, read_frame, request = raw_frames.close, raw_frames.read_frame, raw_frames.request
-
--- A connection that has become a WebSocket.
-local function raw(keep, port, fields)
-  local conn = keep(assert(grun.connect("tcp://127.0.0.1:" .. port)))
-  conn:settimeout(10)
-  conn:write(request(fields))
-  local res = http.response(conn)
-  assert.equal(101, res.status)
-  return conn, res
-end
-
--- ---- Servers ----
-
-local function serve(keep, handler, opts)
-  local server = assert(grun.server("http://127.0.0.1:0", handler, opts))
-  keep({ close = function() server:stop(0) end })
-  return tonumber(server:address():match("%d+$")), server
-end
-
--- A server that echoes. Returns its port and a list that gets the code and reason of each end.
-local function echo(keep, opts)
-  local ends = {}
-  local port, server = serve(keep, function(req)
-    local ws = req:websocket(opts)
-    if not ws then
-      return
-    end
-    local message, kind, code
-    repeat
-      message, kind, code = ws:recv()
-      if message then
-        ws:send(message, kind)
-      end
-    until not message
-    ends[#ends + 1] = { kind, code, ws.close_code, ws.close_reason }
-  end)
-  return port, ends, server
-end
-
-local function url(port, path)
-  return "ws://127.0.0.1:" .. port .. (path or "/")
-end
-
-local function dial(keep, port, opts)
-  return keep(assert(grun.http.websocket(url(port), opts)))
-end
-
--- Waits until a condition holds.
-local function eventually(condition)
-  local limit = grun.now() + 10
-  while not condition() do
-    assert(grun.now() < limit, "it did not happen")
-    grun.sleep(0.002)
-  end
-end
+local KEY, masked, request = websocket.KEY, websocket.masked, websocket.request
+local frame, text, close = websocket.frame, websocket.text, websocket.close
+local read_frame, code_of = websocket.read_frame, websocket.code_of
+local raw, serve, echo, pair = websocket.raw, websocket.serve, websocket.echo, websocket.pair
+local url, dial, eventually = websocket.url, websocket.dial, websocket.eventually
 
 describe("the handshake of a server", function()
   test("answers as RFC 6455 says", function(keep)
@@ -165,6 +113,7 @@ describe("the handshake of a server", function()
       { { protocols = "x" }, "websocket: option 'protocols': table expected, got string" },
       { { protocols = { "a b" } }, "websocket: option 'protocols': a b is no name of a protocol" },
       { { origins = "x" }, "websocket: option 'origins': table or function expected, got string" },
+      { { origins = { 1 } }, "websocket: option 'origins': a number is no origin" },
     }
     local got = {}
     local port = serve(keep, function(req)
@@ -195,10 +144,6 @@ end)
 -- ---- What peers may send ----
 
 -- Bytes; what comes back: a list of { opcode, payload }; the close code that comes last, if any.
-local function code_of(payload)
-  return payload ~= "" and payload:byte(1) * 256 + payload:byte(2) or nil
-end
-
 local long = ("x"):rep(70000)
 local cases = {
   -- messages
@@ -455,17 +400,29 @@ describe("a client refuses", function()
     local bad = {
       { 5, nil, "websocket: URL expected, got number" },
       { "http://x", nil, 'websocket: URL beginning with ws:// or wss:// expected, got "http://x"' },
-      { "ws:///x", nil, 'websocket: bad URL "ws:///x"' },
-      { "ws://u@h/", nil, 'websocket: bad URL "ws://u@h/"' },
+      { "ws:x", nil, 'websocket: URL beginning with ws:// or wss:// expected, got "ws:x"' },
       { "ws://x", { timeout = "1" }, "websocket: option 'timeout': number expected, got string" },
       { "ws://x", { headers = 1 }, "websocket: option 'headers': table expected, got number" },
+      { "ws://x", { headers = { "A: b" } }, "websocket: option 'headers': names expected, got a number" },
+      { "ws://x", { headers = { A = {} } }, "websocket: option 'headers': 'A' is a table" },
+      { "ws://x", { origin = {} }, "websocket: option 'origin': string expected, got table" },
     }
     for _, case in ipairs(bad) do
-      local ok, err = pcall(function() local _ = grun.http.websocket(case[1], case[2]) end)
-      assert.is_false(ok)
-      assert.equal(case[3], (err:gsub("^[^:]*websocket_spec.lua:%d+: ", "")))
+      helper.misuse(function() local _ = grun.http.websocket(case[1], case[2]) end, case[3])
     end
     assert.has_error(function() return grun.http.websocket("ws://x", { nonsense = 1 }) end)
+  end)
+
+  it("bad URLs", function()
+    local bad = {
+      { "ws:///x", "no host" }, { "ws://:80/", "no host" }, { "ws://u@h/", "a user has no place in it" },
+      { "ws://a b/", "bad host" }, { "ws://[::1/", "bad host" }, { "wss://h:65536", "bad port" },
+      { "ws://h:x", "bad port" }, { "ws://h/\r\nX: y", "control character" },
+    }
+    for _, case in ipairs(bad) do
+      local message = ('bad URL "%s": %s'):format(case[1]:gsub("%c", "?"), case[2])
+      assert.same({ nil, message, "bad_address" }, { grun.http.websocket(case[1]) })
+    end
   end)
 
   test("to send broken headers", function(keep)
@@ -477,19 +434,6 @@ describe("a client refuses", function()
 end)
 
 -- ---- Both ends ours ----
-
--- A pair: the client's and the server's. The handler waits until the test is over.
-local function pair(keep, opts, client_opts)
-  local there, over = nil, grun.event()
-  local port, server = serve(keep, function(req)
-    there = assert(req:websocket(opts))
-    over:wait()
-  end)
-  local here = dial(keep, port, client_opts)
-  keep({ close = function() over:set() end })
-  eventually(function() return there end)
-  return here, there, server
-end
 
 describe("a websocket", function()
   test("carries messages of all sizes both ways", function(keep)
@@ -524,21 +468,7 @@ describe("a websocket", function()
 
   test("never mixes messages of several threads", function(keep)
     local here, there = pair(keep)
-    local n, per = 8, 20
-    for i = 1, n do
-      helper.spawn(function()
-        for j = 1, per do
-          assert(here:send((string.char(64 + i)):rep(1000 * j), "binary"))
-        end
-      end)
-    end
-    local next_size = {}
-    for _ = 1, n * per do
-      local message = assert(there:recv(20))
-      local c = message:sub(1, 1)
-      next_size[c] = (next_size[c] or 0) + 1000
-      assert.is_true(net.same(c:rep(next_size[c]), message))
-    end
+    websocket.check_order(function(...) return here:send(...) end, function(...) return there:recv(...) end)
   end)
 
   test("has one receiver at a time", function(keep)
@@ -565,14 +495,9 @@ describe("a websocket", function()
   end)
 
   test("keeps half a message over a timeout", function(keep)
-    local there
-    local over = grun.event()
-    local port = serve(keep, function(req)
-      there = assert(req:websocket())
-      over:wait()
-    end)
-    keep({ close = function() over:set() end })
+    local port, next_one = websocket.waiting(keep)
     local conn = raw(keep, port)
+    local there = next_one()
     local bytes = text("ab", { fin = false }) .. frame(0, "cd")
     for i = 1, #bytes - 1 do
       conn:write(bytes:sub(i, i))
@@ -923,50 +848,26 @@ end)
 
 -- ---- Foreign peers ----
 
-local PYTHON = "/usr/bin/python3"
-local has_python = os.execute(PYTHON .. " -c 'import websockets' 2>/dev/null") == 0
-local foreign = has_python and test or function(name)
-  it(name, function() pending("python3-websockets is not installed") end)
-end
+local foreign = websocket.foreign(it, test)
 
 describe("with python3-websockets", function()
   foreign("our server gets on with its client", function(keep)
-    local port = serve(keep, function(req)
-      local ws = assert(req:websocket({ protocols = { "echo" } }))
-      for message, kind in ws do
-        local code = kind == "text" and message:match("^close (%d+)$")
-        if code then
-          return ws:close(tonumber(code), "as wished")
-        end
-        ws:send(message, kind)
-      end
-    end)
-    local child = assert(grun.process.spawn({ PYTHON, "spec/websocket_peer.py", "client", url(port),
-      stdout = "pipe" }))
-    local out = child.stdout:read("a")
-    assert.equal(0, child:wait(20))
-    child.stdout:close()
-    assert.equal("protocol echo\nsame\nsame\nsame\nsame\nsame\nin three pieces\npong\n" ..
-      "closed 4321 as wished\n", out)
+    websocket.visit_by_python(keep)
   end)
 
   foreign("our client gets on with its server", function(keep)
-    local child = assert(grun.process.spawn({ PYTHON, "spec/websocket_peer.py", "server",
-      stdin = "pipe", stdout = "pipe" }))
-    local port = assert(child.stdout:read("l"))
-    local ws = dial(keep, port, { protocols = { "echo" }, ping_interval = 0.05 })
-    assert.equal("echo", ws.protocol)
-    for _, data in ipairs({ "", "grüße", ("x"):rep(300000) }) do
-      assert(ws:send(data))
-      assert.is_true(net.same(data, (assert(ws:recv(10)))))
-    end
-    assert.equal("timeout", select(3, ws:recv(0.2)))
-    assert(ws:send("\0\255", "binary"))
-    assert.same({ "\0\255", "binary" }, { ws:recv(10) })
-    assert.is_true(ws:close(4000, "done"))
-    assert.equal(4000, ws.close_code)
-    child.stdin:close()
-    child.stdout:close()
-    assert.equal(0, child:wait(20))
+    websocket.with_python_server(nil, function(port)
+      local ws = dial(keep, port, { protocols = { "echo" }, ping_interval = 0.05 })
+      assert.equal("echo", ws.protocol)
+      for _, data in ipairs({ "", "grüße", ("x"):rep(300000) }) do
+        assert(ws:send(data))
+        assert.is_true(net.same(data, (assert(ws:recv(10)))))
+      end
+      assert.equal("timeout", select(3, ws:recv(0.2)))
+      assert(ws:send("\0\255", "binary"))
+      assert.same({ "\0\255", "binary" }, { ws:recv(10) })
+      assert.is_true(ws:close(4000, "done"))
+      assert.equal(4000, ws.close_code)
+    end)
   end)
 end)
