@@ -6,6 +6,7 @@ local helper = require("spec.helper")
 local http = require("spec.http_helper")
 local net = require("spec.net_helper")
 local tls = require("spec.tls_helper")
+local cases_of = require("spec.websocket_cases")
 local websocket = require("spec.websocket_helper")
 
 local test = net.test(it, function(fn) finally(fn) end)
@@ -41,19 +42,65 @@ describe("the handshake of a server", function()
     assert.is_nil(res.headers["sec-websocket-protocol"])
   end)
 
+  -- Fields of a request for a WebSocket, each in its usual form; false leaves one out.
+  local function ask(changes)
+    local fields = { { "Host", "x" }, { "Connection", "Upgrade" }, { "Upgrade", "websocket" },
+      { "Sec-WebSocket-Version", "13" }, { "Sec-WebSocket-Key", KEY } }
+    local lines = { (changes[1] or "GET / HTTP/1.1") .. "\r\n" }
+    for _, field in ipairs(fields) do
+      local value = changes[field[1]]
+      if value ~= false then
+        lines[#lines + 1] = field[1] .. ": " .. (value or field[2]) .. "\r\n"
+      end
+    end
+    return table.concat(lines) .. (changes.more or "")
+  end
+
+  local accepted = {
+    { "lower case", { Connection = "upgrade" } },
+    { "upper case", { Connection = "UPGRADE", Upgrade = "WEBSOCKET" } },
+    { "a browser's spelling", { Connection = "keep-alive, Upgrade", Upgrade = "WebSocket" } },
+    { "several options", { Connection = "x,,upgrade ,y" } },
+    { "several Connection fields", { Connection = "keep-alive", more = "connection: Upgrade\r\n" } },
+    { "another protocol besides", { Upgrade = "h2c, websocket" } },
+    { "blanks around values", { ["Sec-WebSocket-Version"] = "  13\t", ["Sec-WebSocket-Key"] = " " .. KEY .. " " } },
+    { "extensions that nobody knows", { more = "Sec-WebSocket-Extensions: x-a; b=\"c, d\", y\r\n" } },
+    { "a broken list of extensions", { more = "Sec-WebSocket-Extensions: ;;=\r\n" } },
+    { "HTTP/1.2", { "GET / HTTP/1.2" } },
+  }
+  for _, case in ipairs(accepted) do
+    test("takes " .. case[1], function(keep)
+      local conn = keep(assert(grun.connect("tcp://127.0.0.1:" .. echo(keep))))
+      conn:write(ask(case[2]) .. "\r\n" .. text("x"))
+      local res = http.response(conn)
+      assert.equal(101, res.status)
+      assert.is_nil(res.headers["sec-websocket-extensions"])
+      assert.same({ 1, "x" }, { read_frame(conn) })
+    end)
+  end
+
   local refused = {
     { "no upgrade", "GET / HTTP/1.1\r\nHost: x\r\n", 426 },
     { "an upgrade to something else",
       "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n", 426 },
-    { "version 8", "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" ..
-      "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: " .. KEY .. "\r\n", 426 },
-    { "no key", "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" ..
-      "Sec-WebSocket-Version: 13\r\n", 400 },
-    { "a bad key", "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" ..
-      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: abc\r\n", 400 },
-    { "another method", "PUT / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n" ..
-      "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " .. KEY .. "\r\n",
-      400 },
+    { "no Connection", ask({ Connection = false }), 426 },
+    { "another connection option", ask({ Connection = "keep-alive, upgrades" }), 426 },
+    { "no Upgrade", ask({ Upgrade = false }), 426 },
+    { "something like websocket", ask({ Upgrade = "websocket2" }), 426 },
+    { "version 8", ask({ ["Sec-WebSocket-Version"] = "8" }), 426 },
+    { "no version", ask({ ["Sec-WebSocket-Version"] = false }), 426 },
+    { "several versions", ask({ ["Sec-WebSocket-Version"] = "8, 13" }), 426 },
+    { "version 013", ask({ ["Sec-WebSocket-Version"] = "013" }), 426 },
+    { "two versions", ask({ more = "Sec-WebSocket-Version: 8\r\n" }), 400 },
+    { "no key", ask({ ["Sec-WebSocket-Key"] = false }), 400 },
+    { "a short key", ask({ ["Sec-WebSocket-Key"] = "abc" }), 400 },
+    { "a key of 15 bytes", ask({ ["Sec-WebSocket-Key"] = "c2FtcGxlIG5vbmNlIGJ5" }), 400 },
+    { "a key of 17 bytes", ask({ ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZSE=" }), 400 },
+    { "a key that is no base64", ask({ ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZ$==" }), 400 },
+    { "a key with superfluous bits", ask({ ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZR==" }), 400 },
+    { "two keys", ask({ more = "Sec-WebSocket-Key: " .. KEY .. "\r\n" }), 400 },
+    { "another method", ask({ "PUT / HTTP/1.1" }), 400 },
+    { "a body", ask({ more = "Content-Length: 1\r\n" }), 400, "x" },
   }
   for _, case in ipairs(refused) do
     test(("answers %s with %d"):format(case[1], case[3]), function(keep)
@@ -62,7 +109,7 @@ describe("the handshake of a server", function()
         results = { req:websocket() }
       end)
       local conn = keep(assert(grun.connect("tcp://127.0.0.1:" .. port)))
-      conn:write(case[2] .. "\r\n")
+      conn:write(case[2] .. "\r\n" .. (case[4] or ""))
       local res = http.response(conn)
       assert.equal(case[3], res.status)
       assert.equal(case[3] == 426 and "13" or nil, res.headers["sec-websocket-version"])
@@ -74,6 +121,12 @@ describe("the handshake of a server", function()
     end)
   end
 
+  test("refuses HTTP/1.0", function(keep)
+    local port = echo(keep)
+    local answer = http.raw(port, ask({ "GET / HTTP/1.0" }) .. "\r\n")
+    assert.matches("^HTTP/1.1 426 ", answer)
+  end)
+
   local origins = {
     { nil, nil, 101 },
     { nil, "http://there.test", 101 },
@@ -82,6 +135,9 @@ describe("the handshake of a server", function()
     { nil, "http://there.test:8080", 403 },
     { nil, "http://evil.test", 403 },
     { nil, "http://there.test.evil.test", 403 },
+    { nil, "http://there.test@evil.test", 403 },
+    { nil, "http://there.test/", 403 },
+    { nil, "", 403 },
     { nil, "http://evil.test/there.test", 403 },
     { nil, "null", 403 },
     { nil, "file://", 403 },
@@ -143,83 +199,7 @@ end)
 
 -- ---- What peers may send ----
 
--- Bytes; what comes back: a list of { opcode, payload }; the close code that comes last, if any.
-local long = ("x"):rep(70000)
-local cases = {
-  -- messages
-  { "an empty text", text(""), { { 1, "" } } },
-  { "125 bytes", text(("a"):rep(125)), { { 1, ("a"):rep(125) } } },
-  { "126 bytes", text(("a"):rep(126)), { { 1, ("a"):rep(126) } } },
-  { "65535 bytes", frame(2, long:sub(1, 65535)), { { 2, long:sub(1, 65535) } } },
-  { "65536 bytes", frame(2, long:sub(1, 65536)), { { 2, long:sub(1, 65536) } } },
-  { "any byte in binary", frame(2, "\0\255\128"), { { 2, "\0\255\128" } } },
-  { "two messages in one piece", text("a") .. text("b"), { { 1, "a" }, { 1, "b" } } },
-  -- pings
-  { "a ping", frame(9, "hi"), { { 10, "hi" } } },
-  { "an empty ping", frame(9), { { 10, "" } } },
-  { "a ping of 125 bytes", frame(9, ("p"):rep(125)), { { 10, ("p"):rep(125) } } },
-  { "a pong nobody asked for", frame(10, "x") .. text("a"), { { 1, "a" } } },
-  -- fragments
-  { "fragments", text("a", { fin = false }) .. frame(0, "b", { fin = false }) .. frame(0, "c"),
-    { { 1, "abc" } } },
-  { "empty fragments", text("", { fin = false }) .. frame(0, "", { fin = false }) .. frame(0, ""),
-    { { 1, "" } } },
-  { "a ping between fragments", text("a", { fin = false }) .. frame(9, "p") .. frame(0, "b"),
-    { { 10, "p" }, { 1, "ab" } } },
-  { "a pong between fragments", text("a", { fin = false }) .. frame(10, "p") .. frame(0, "b"),
-    { { 1, "ab" } } },
-  { "a character in two fragments", text("\195", { fin = false }) .. frame(0, "\188"),
-    { { 1, "ü" } } },
-  -- closing
-  { "a close without code", frame(8), {}, nil },
-  { "a close while a message is unfinished", text("a", { fin = false }) .. close(1000), {}, 1000 },
-  { "nothing after a close", close(1000) .. text("late"), {}, 1000 },
-  { "a reason of 123 bytes", close(1000, ("r"):rep(123)), {}, 1000 },
-  -- violations
-  { "an unmasked frame", text("a", { mask = false }), {}, 1002 },
-  { "an unmasked close", frame(8, "", { mask = false }), {}, 1002 },
-  { "reserved bit 1", text("a", { rsv = 4 }), {}, 1002 },
-  { "reserved bit 2", text("a", { rsv = 2 }), {}, 1002 },
-  { "reserved bit 3 of a ping", frame(9, "a", { rsv = 1 }), {}, 1002 },
-  { "a fragmented ping", frame(9, "a", { fin = false }), {}, 1002 },
-  { "a fragmented close", frame(8, "", { fin = false }), {}, 1002 },
-  { "a ping of 126 bytes", frame(9, ("p"):rep(126)), {}, 1002 },
-  { "a close of 126 bytes", frame(8, "\3\232" .. ("p"):rep(124)), {}, 1002 },
-  { "a length in two bytes that fits one", text("a", { long = "\0\1" }), {}, 1002 },
-  { "a length in eight bytes that fits two", text("a", { long = "\0\0\0\0\0\0\0\1" }), {}, 1002 },
-  { "a length of 2^63", text("a", { long = "\128\0\0\0\0\0\0\0" }), {}, 1002 },
-  { "a continuation of nothing", frame(0, "a"), {}, 1002 },
-  { "a message inside a message", text("a", { fin = false }) .. text("b"), {}, 1002 },
-  { "what was complete before a violation", text("a") .. frame(0, "b"), { { 1, "a" } }, 1002 },
-  { "a close of one byte", frame(8, "\3"), {}, 1002 },
-  { "a reason that is not UTF-8", close(1000, "\255"), {}, 1007 },
-  { "half a character as reason", close(1000, "\195"), {}, 1007 },
-  { "text that is not UTF-8", text("a\255b"), {}, 1007 },
-  { "half a character at the end", text("a\195"), {}, 1007 },
-  { "an overlong form", text("\192\175"), {}, 1007 },
-  { "a surrogate", text("\237\160\128"), {}, 1007 },
-  { "too large a character", text("\244\144\128\128"), {}, 1007 },
-  { "bad text in a second fragment", text("a", { fin = false }) .. frame(0, "\128"), {}, 1007 },
-  { "bad text before its end", text("\255", { fin = false }), {}, 1007 },
-  -- limits
-  { "a message of the limit", frame(2, ("m"):rep(100000)), { { 2, ("m"):rep(100000) } } },
-  { "a message over the limit", frame(2, ("m"):rep(100001)), {}, 1009 },
-  { "a huge length", frame(2, "m", { long = "\127\255\255\255\255\255\255\255" }), {}, 1009 },
-  { "fragments over the limit",
-    frame(2, ("m"):rep(60000), { fin = false }) .. frame(0, ("m"):rep(40001)), {}, 1009 },
-}
-for opcode = 3, 15 do
-  if opcode < 8 or opcode > 10 then
-    cases[#cases + 1] = { "opcode " .. opcode, frame(opcode, "a"), {}, 1002 }
-  end
-end
-for _, code in ipairs({ 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000,
-  3999, 4000, 4999 }) do
-  cases[#cases + 1] = { "close code " .. code, close(code, "why"), {}, code }
-end
-for _, code in ipairs({ 0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535 }) do
-  cases[#cases + 1] = { "close code " .. code, close(code), {}, 1002 }
-end
+local cases = cases_of(true)
 
 -- Sends the bytes in those pieces and compares what comes back with the case.
 local function try(keep, port, case, pieces)
@@ -284,6 +264,40 @@ describe("a server answers", function()
   end)
 end)
 
+describe("a client answers", function()
+  for _, case in ipairs(cases_of(false)) do
+    test(case[1] .. (case[4] and " with " .. case[4] or ""), function(keep)
+      local answers = {}
+      local port = websocket.raw_server(keep, function(conn)
+        conn:write(case[2])
+        for i = 1, #case[3] do
+          answers[i] = { read_frame(conn, true) }
+        end
+        if not (case[4] or case[1]:find("without code")) then
+          conn:write(websocket.frame(8, "\3\232", { mask = false }))
+        end
+        answers.last = { read_frame(conn, true) }
+        conn:shutdown("w")
+        answers.rest = conn:read("a")
+      end)
+      local ws = dial(keep, port, { max_message = 100000, close_timeout = 5 })
+      for message, kind in ws do
+        ws:send(message, kind)
+      end
+      eventually(function() return answers.rest end)
+      for i, expected in ipairs(case[3]) do
+        assert.equal(expected[1], answers[i][1])
+        assert.is_true(net.same(expected[2], answers[i][2]))
+      end
+      assert.equal(8, answers.last[1])
+      assert.equal("", answers.rest)
+      local code = case[4] or not case[1]:find("without code") and 1000 or nil
+      assert.equal(code, code_of(answers.last[2]))
+      assert.equal(code or 1005, ws.close_code)
+    end)
+  end
+end)
+
 describe("a client refuses", function()
   -- A server that answers the request with `answer(key)` and then sends bytes.
   local function fake(keep, answer, bytes)
@@ -325,6 +339,42 @@ describe("a client refuses", function()
   local answers = {
     { "another status", function() return "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n" end,
       "the server answered 403", 403 },
+    { "success without an upgrade", function()
+      return "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    end, "the server answered 200", 200 },
+    { "a redirect", function()
+      return "HTTP/1.1 301 X\r\nLocation: ws://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
+    end, "the server answered 301", 301 },
+    { "a demand for credentials", function()
+      return "HTTP/1.1 401 X\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n"
+    end, "the server answered 401", 401 },
+    { "another version", function()
+      return "HTTP/1.1 426 X\r\nSec-WebSocket-Version: 8\r\nConnection: close\r\n\r\nbody"
+    end, "the server answered 426", 426 },
+    { "no accepted key", function()
+      return "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    end, "the server's handshake is wrong" },
+    { "an accepted key in another case", function(key)
+      return (good()(key):gsub("(Accept: )(%S+)", function(name, value)
+        return name .. (value:lower() ~= value and value:lower() or value:upper())
+      end))
+    end, "the server's handshake is wrong" },
+    { "two accepted keys", function(key)
+      return good("Sec-WebSocket-Accept: " .. accept_of(key) .. "\r\n")(key)
+    end, "the server's handshake is wrong" },
+    { "an upgrade to something else", function(key)
+      return (good()(key):gsub("Upgrade: websocket", "Upgrade: h2c"))
+    end, "the server's handshake is wrong" },
+    { "an upgrade that Connection does not name", function(key)
+      return (good()(key):gsub("Connection: Upgrade", "Connection: keep-alive"))
+    end, "the server's handshake is wrong" },
+    { "HTTP/1.0", function(key)
+      return (good()(key):gsub("HTTP/1.1", "HTTP/1.0"))
+    end, "the server's handshake is wrong" },
+    { "a subprotocol in another case", good("Sec-WebSocket-Protocol: A\r\n"),
+      "the server uses a protocol that was not asked for" },
+    { "two subprotocols", good("Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a\r\n"),
+      "the server uses a protocol that was not asked for" },
     { "a wrong key", function() return (good()("x")) end, "the server's handshake is wrong" },
     { "no upgrade", function(key)
       return "HTTP/1.1 101 X\r\nSec-WebSocket-Accept: " .. accept_of(key) .. "\r\n\r\n"
@@ -342,6 +392,33 @@ describe("a client refuses", function()
       assert.same({ nil, case[3], "protocol", case[4] }, { ws, message, code, status })
     end)
   end
+
+  test("responses without end before the one that counts", function(keep)
+    local port = fake(keep, function(key)
+      return ("HTTP/1.1 103 Early Hints\r\n\r\n"):rep(8) .. good()(key)
+    end)
+    local ws, _, code = grun.http.websocket(url(port))
+    assert.same({ nil, "protocol" }, { ws, code })
+  end)
+
+  test("a head without end", function(keep)
+    local port = fake(keep, function()
+      return "HTTP/1.1 101 X\r\n" .. ("X: " .. ("y"):rep(1000) .. "\r\n"):rep(100)
+    end)
+    local ws, message, code = grun.http.websocket(url(port))
+    assert.same({ nil, "protocol" }, { ws, code })
+    assert.is_string(message)
+  end)
+
+  test("neither case nor blanks of what the server answers", function(keep)
+    local port = fake(keep, function(key)
+      return "HTTP/1.1 101\r\nupgrade: \tWebSocket \r\nCONNECTION: x, upgrade\r\nSec-WebSocket-Accept:" ..
+        accept_of(key) .. "\r\n\r\n"
+    end, frame(8, "", { mask = false }))
+    local ws = keep(assert(grun.http.websocket(url(port))))
+    assert.same({ nil, "closed", "closed" }, { ws:recv() })
+    assert.equal(1005, ws.close_code)
+  end)
 
   test("a connection that ends in the handshake", function(keep)
     local listener = keep(assert(grun.listen("tcp://127.0.0.1:0")))
