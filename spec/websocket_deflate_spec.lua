@@ -292,12 +292,7 @@ describe("a server with compression answers", function()
 
   local function try(keep, port, case, pieces)
     local conn = raw(keep, port, "permessage-deflate")
-    for _, piece in ipairs(pieces) do
-      conn:write(piece)
-      if #pieces > 1 then
-        grun.idle()
-      end
-    end
+    websocket.write_pieces(conn, pieces)
     local inflate = zlib.inflate("raw")
     if case[5] then
       assert.same({ 10, case[5] }, { read_frame(conn) })
@@ -329,8 +324,7 @@ describe("a server with compression answers", function()
             deflate = { client_no_context_takeover = not takeover } })
           try(keep, port, case, { case[2] })
           eventually(function() return ends[1] end)
-          local codes = { [1002] = "protocol", [1007] = "protocol", [1009] = "too_large" }
-          assert.equal(codes[case[4]] or "closed", ends[1][2])
+          assert.equal(websocket.BLAME[case[4]] or "closed", ends[1][2])
         end)
       end
     end
@@ -340,11 +334,7 @@ describe("a server with compression answers", function()
     local port = echo(keep, { max_message = 100000, deflate = true })
     for _, case in ipairs(cases) do
       if #case[2] < 60 then
-        local bytes = {}
-        for i = 1, #case[2] do
-          bytes[i] = case[2]:sub(i, i)
-        end
-        try(keep, port, case, bytes)
+        try(keep, port, case, websocket.bytes_of(case[2]))
       end
     end
   end)

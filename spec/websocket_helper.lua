@@ -51,6 +51,28 @@ function M.close(code, reason)
   return M.frame(8, string.char(math.floor(code / 256), code % 256) .. (reason or ""))
 end
 
+--- What recv tells of a peer that the close code blames.
+M.BLAME = { [1002] = "protocol", [1007] = "protocol", [1009] = "too_large" }
+
+--- A text as a list of its bytes.
+function M.bytes_of(text)
+  local bytes = {}
+  for i = 1, #text do
+    bytes[i] = text:sub(i, i)
+  end
+  return bytes
+end
+
+--- Writes pieces so that each arrives by itself.
+function M.write_pieces(conn, pieces)
+  for _, piece in ipairs(pieces) do
+    conn:write(piece)
+    if #pieces > 1 then
+      grun.idle()
+    end
+  end
+end
+
 -- The code in the payload of a close frame, if there is one.
 function M.code_of(payload)
   return payload ~= "" and payload:byte(1) * 256 + payload:byte(2) or nil

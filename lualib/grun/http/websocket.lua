@@ -23,7 +23,8 @@ local common = {
 ---@field max_message? integer bytes of a message that comes (1 MiB); a larger one ends it with code
 ---1009
 ---@field ping_interval? number|false while recv waits: seconds of silence before a ping (30)
----@field ping_timeout? number|false seconds for the answer (20); then the peer is gone: code 1006
+---@field ping_timeout? number|false seconds for the answer (20); then the peer is gone: code 1006.
+---Who takes a long message slowly is asked behind it
 ---@field write_timeout? number|false seconds of each send (30)
 ---@field close_timeout? number|false seconds of the closing handshake (5)
 ---@field protocols? string[] subprotocols, the preferred one first
@@ -318,8 +319,9 @@ local function shake_hands(conn, host, target, fields, seconds, protocols, defla
 end
 
 --- Connects to a WebSocket server, "ws://host:port/path" or "wss://…". Options that are not listed
---- go to grun.connect. Returns nil, message, code on failure; as a fourth value the status if the
---- server answered with another one than 101. Parks.
+--- go to grun.connect. Returns nil, message, code on failure ("bad_address": the URL is none); as a
+--- fourth value the status if the server answered with another one than 101. Redirects are not
+--- followed. Parks.
 ---@param url string
 ---@param opts? grun.http.websocket.connect_options
 ---@return grun.http.websocket|nil, string?, string?, integer?
