@@ -40,6 +40,8 @@ describe("the handshake of a server", function()
     assert.equal("v2", res.headers["sec-websocket-protocol"])
     _, res = raw(keep, port, { ["Sec-WebSocket-Protocol"] = "v0" })
     assert.is_nil(res.headers["sec-websocket-protocol"])
+    _, res = raw(keep, port, { ["Sec-WebSocket-Protocol"] = "v1 v2,\tv1\t," })
+    assert.equal("v1", res.headers["sec-websocket-protocol"])
   end)
 
   -- Fields of a request for a WebSocket, each in its usual form; false leaves one out.
@@ -62,10 +64,10 @@ describe("the handshake of a server", function()
     { "a browser's spelling", { Connection = "keep-alive, Upgrade", Upgrade = "WebSocket" } },
     { "several options", { Connection = "x,,upgrade ,y" } },
     { "several Connection fields", { Connection = "keep-alive", more = "connection: Upgrade\r\n" } },
+    { "an empty list of extensions", { more = "Sec-WebSocket-Extensions:\r\n" } },
     { "another protocol besides", { Upgrade = "h2c, websocket" } },
     { "blanks around values", { ["Sec-WebSocket-Version"] = "  13\t", ["Sec-WebSocket-Key"] = " " .. KEY .. " " } },
-    { "extensions that nobody knows", { more = "Sec-WebSocket-Extensions: x-a; b=\"c, d\", y\r\n" } },
-    { "a broken list of extensions", { more = "Sec-WebSocket-Extensions: ;;=\r\n" } },
+    { "extensions that nobody knows", { more = "Sec-WebSocket-Extensions: x-a; b=\"c-d\"; e = f , y\r\n" } },
     { "HTTP/1.2", { "GET / HTTP/1.2" } },
   }
   for _, case in ipairs(accepted) do
@@ -99,6 +101,7 @@ describe("the handshake of a server", function()
     { "a key that is no base64", ask({ ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZ$==" }), 400 },
     { "a key with superfluous bits", ask({ ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZR==" }), 400 },
     { "two keys", ask({ more = "Sec-WebSocket-Key: " .. KEY .. "\r\n" }), 400 },
+    { "a malformed list of extensions", ask({ more = "Sec-WebSocket-Extensions: a; =\r\n" }), 400 },
     { "another method", ask({ "PUT / HTTP/1.1" }), 400 },
     { "a body", ask({ more = "Content-Length: 1\r\n" }), 400, "x" },
   }
@@ -821,6 +824,29 @@ describe("closing", function()
     assert.equal(1001, ws.close_code)
     stopper:join()
     assert.equal(1001, ends[1][3])
+  end)
+
+  test("comes with code 1001 also when the handler only sends", function(keep)
+    local there
+    local port, server = serve(keep, function(req)
+      there = assert(req:websocket())
+      while there:send("tick") do
+        grun.sleep(0.005)
+      end
+    end)
+    local conn = raw(keep, port)
+    conn:write(text("nobody reads this"))
+    local stopper = helper.spawn(function() return server:stop(5) end)
+    local opcode, payload
+    repeat
+      opcode, payload = read_frame(conn)
+    until payload ~= "tick"
+    assert.same({ 8, 1001 }, { opcode, code_of(payload) })
+    conn:settimeout(0.05)
+    assert.same({ nil, "timeout", "timeout" }, { conn:read(1) })
+    conn:write(close(1001))
+    stopper:join()
+    assert.equal(1001, there.close_code)
   end)
 
   test("reads what a peer that broke the rules still sends", function(keep)

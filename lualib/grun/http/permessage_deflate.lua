@@ -119,6 +119,12 @@ local function parse(text)
   end
 end
 
+--- Whether a field's value follows the grammar. Who sends another one has to be refused (RFC 6455
+--- section 9.1).
+function M.is_valid(value)
+  return parse(value) ~= nil
+end
+
 -- The number that stands for a window's size, or nil.
 local function window_bits(value)
   return value ~= true and value:find("^%d%d?$") and not value:find("^0")

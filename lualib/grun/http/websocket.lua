@@ -117,11 +117,6 @@ local function copy(opts, who, level)
   return own
 end
 
--- The elements of a field that is a list of tokens.
-local function elements(value)
-  return (value or ""):gmatch("[^,%s]+")
-end
-
 -- Opens a WebSocket whose handshake is done.
 local function open(conn, client, limits, protocol, deflate)
   permessage.apply(limits, deflate, client)
@@ -152,8 +147,8 @@ end
 
 local function choose(protocols, offered)
   local there = {}
-  for name in elements(offered) do
-    there[name] = true
+  for name in (offered or ""):gmatch("[^,]+") do
+    there[name:match("^[ \t]*(.-)[ \t]*$")] = true
   end
   for _, name in ipairs(protocols or {}) do
     if there[name] then
@@ -193,6 +188,10 @@ function M.accept(req, opts)
   opts = copy(opts, "websocket", 3)
   local limits, deflate = check_accept(opts, 3)
   local res, accept, status = native.request(req)
+  local extensions = req:header("sec-websocket-extensions")
+  if accept and extensions and not permessage.is_valid(extensions) then
+    accept, status = nil, 400
+  end
   if not accept then
     return refuse(res, status, status == 426 and "this is a WebSocket of version 13" or
       "the WebSocket handshake is wrong")
@@ -207,7 +206,7 @@ function M.accept(req, opts)
   if protocol then
     res:header("Sec-WebSocket-Protocol", protocol)
   end
-  local extension, agreed = permessage.accept(deflate, req:header("sec-websocket-extensions"))
+  local extension, agreed = permessage.accept(deflate, extensions)
   if extension then
     res:header("Sec-WebSocket-Extensions", extension)
   end
