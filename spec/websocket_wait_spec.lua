@@ -121,6 +121,25 @@ describe("a websocket that several threads use", function()
     assert.equal(1006, here.close_code)
   end)
 
+  test("is closed in time while another one's message is stuck", function(keep)
+    for _, canceled in ipairs({ false, true }) do
+      local port, next_one = websocket.waiting(keep, { close_timeout = canceled and 60 or 0.1 })
+      raw(keep, port)
+      local there = next_one()
+      local sending = sender(there)
+      grun.sleep(0.02)
+      local closing = net.parked(function() return there:close() end)
+      if canceled then
+        closing:cancel()
+        closing:join()
+      else
+        assert.same({ nil, "timeout", "timeout" }, { closing:get() })
+      end
+      assert.same({ nil, "closed", "closed" }, { sending:get() })
+      assert.equal(1006, there.close_code)
+    end
+  end)
+
   test("sends, receives and is closed at once without a mix-up", function(keep)
     for round = 1, 20 do
       local port, ends = echo(keep, { max_message = HUGE })
@@ -232,6 +251,28 @@ describe("a silent peer", function()
       return there and there:closed()
     end)
     assert.equal(1006, there.close_code)
+  end)
+end)
+
+describe("a peer that broke the rules", function()
+  test("is listened to for close_timeout", function(keep)
+    local port, ends = echo(keep, { close_timeout = 0.2 })
+    local conn = raw(keep, port)
+    conn:write(frame(3, "x"))
+    eventually(function()
+      conn:write("still here")
+      return #ends == 1
+    end)
+    assert.same({ "unknown opcode", "protocol", 1002, "unknown opcode" }, ends[1])
+  end)
+
+  test("is not listened to for more than some megabytes", function(keep)
+    local port, ends = echo(keep, { close_timeout = 60 })
+    local conn = raw(keep, port)
+    conn:write(frame(3, "x"))
+    while conn:write(("z"):rep(100000)) do end
+    eventually(function() return #ends == 1 end)
+    assert.equal(1002, ends[1][3])
   end)
 end)
 
