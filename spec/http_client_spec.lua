@@ -14,11 +14,25 @@ describe("the HTTP client", function()
   end
 
   local plain_it = it
-  local it = http.test(it, function(fn) finally(fn) end, servers, function()
-    grun.http.close_idle()
-    collectgarbage()
-    collectgarbage()
-  end)
+
+  local function it(name, body)
+    plain_it(name, function()
+      finally(function()
+        grun.http.close_idle()
+        for _, server in ipairs(servers) do
+          if server.stop then
+            server:stop(0)
+          else
+            server:close()
+          end
+        end
+        servers = {}
+        collectgarbage()
+        collectgarbage()
+      end)
+      body()
+    end)
+  end
 
   -- A server that does with its nth connection what script(conn, n) does. Returns its URL and a
   -- table with the number of connections.
