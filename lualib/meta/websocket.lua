@@ -58,9 +58,9 @@ local ws = {}
 function ws:send(data, kind) end
 
 --- Waits for the next message, at most so many seconds. Answers the peer's pings meanwhile, behind
---- the message that another thread may be sending, and asks for a sign of life after a silence: both
---- happen only while some thread receives. Returns nil, message, code: "closed" at the end, which
---- close_code explains, and which is waited for while another thread closes; "protocol" or
+--- the message that another thread may be sending, and asks for a sign of life after a silence:
+--- both happen only while some thread receives. Returns nil, message, code: "closed" at the end,
+--- which close_code explains, and which is waited for while another thread closes; "protocol" or
 --- "too_large" when the peer has broken the rules; "busy" when another thread receives. A timeout
 --- or a cancel loses nothing: the next recv goes on. Parks.
 ---@param seconds? number
