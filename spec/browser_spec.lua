@@ -132,7 +132,7 @@ describe("a browser", function()
     local deflate
     local server = assert(grun.server("http://127.0.0.1:0", function(req)
       if req.path ~= "/ws" then
-        return "<title>echo</title>"
+        return 200, { ["Content-Type"] = "text/html" }, "<title>echo</title>"
       end
       local ws = assert(req:websocket({ deflate = { threshold = 0 } }))
       deflate = ws.deflate
@@ -146,9 +146,10 @@ describe("a browser", function()
     end)
     local eval = open_page(server:address() .. "/")
     local limit = grun.now() + 30
-    repeat
+    while eval("document.title") ~= "echo" do
+      assert(grun.now() < limit, "the page does not load")
       grun.sleep(0.05)
-    until eval("document.title") == "echo" or grun.now() > limit
+    end
     local sizes = eval([[new Promise((done, failed) => {
       const ws = new WebSocket(location.href.replace("http", "ws") + "ws"), sizes = []
       const messages = ["", "grüße", "x", "x".repeat(100000), "x".repeat(100000), "the end"]

@@ -12,25 +12,12 @@ local function inflate(data)
 end
 
 describe("option gzip of HTTP servers", function()
-  local servers = {}
-  local plain_it = it
+  local it, start = http.test(it, function(fn) finally(fn) end)
   local text = net_helper.noise(5000)
   local GZIP = { ["Accept-Encoding"] = "gzip" }
 
-  local function it(name, body)
-    plain_it(name, function()
-      finally(function()
-        for _, server in ipairs(servers) do
-          server:stop(0)
-        end
-        servers = {}
-      end)
-      body()
-    end)
-  end
-
   local function serve(handler, gzip)
-    return http.serve(servers, handler, { gzip = gzip == nil and true or gzip })
+    return start(handler, { gzip = gzip == nil and true or gzip })
   end
 
   it("compresses strings, tables, iterators and pieces", function()

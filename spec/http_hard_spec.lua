@@ -14,24 +14,7 @@ local function memory()
 end
 
 describe("an HTTP server", function()
-  local servers = {}
-  local plain_it = it
-
-  local function it(name, body)
-    plain_it(name, function()
-      finally(function()
-        for _, server in ipairs(servers) do
-          server:stop(0)
-        end
-        servers = {}
-      end)
-      body()
-    end)
-  end
-
-  local function serve(handler, opts)
-    return http.serve(servers, handler, opts)
-  end
+  local it, serve = http.test(it, function(fn) finally(fn) end)
 
   local function connect(port)
     return assert(grun.connect("tcp://127.0.0.1:" .. port))

@@ -5,11 +5,42 @@ local grun = require("grun")
 
 local M = {}
 
---- Starts a server for a test; keep() closes it. Returns its port and itself.
-function M.serve(finally_list, handler, opts)
+--- Starts a server and adds it to a list. Returns its port and itself.
+function M.serve(servers, handler, opts)
   local server = assert(grun.server("http://127.0.0.1:0", handler, opts))
-  finally_list[#finally_list + 1] = server
+  servers[#servers + 1] = server
   return tonumber(server:address():match("%d+$")), server
+end
+
+local function stop_all(servers)
+  for _, server in ipairs(servers) do
+    local stop = server.stop or server.close
+    stop(server, 0)
+  end
+  for i = #servers, 1, -1 do
+    servers[i] = nil
+  end
+end
+
+--- Makes an it() after whose body the servers of a list are stopped, also listeners, then clean_up()
+--- is called. Called with the spec file's own it and a function that calls its finally. Returns also
+--- serve(handler [, opts]): M.serve with that list.
+function M.test(it, finally, servers, clean_up)
+  servers = servers or {}
+  local function test(name, body)
+    it(name, function()
+      finally(function()
+        stop_all(servers)
+        if clean_up then
+          clean_up()
+        end
+      end)
+      body()
+    end)
+  end
+  return test, function(handler, opts)
+    return M.serve(servers, handler, opts)
+  end
 end
 
 --- Sends bytes and returns all that comes back until the server closes, or for `seconds`.

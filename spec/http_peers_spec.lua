@@ -10,22 +10,13 @@ local function has(program)
 end
 
 describe("with others'", function()
-  local servers = {}
+  local with_servers, start = http.test(it, function(fn) finally(fn) end, nil, grun.http.close_idle)
 
   local function test(name, body, program)
     if program and not has(program) then
       return it(name, function() pending(program .. " is not installed") end)
     end
-    it(name, function()
-      finally(function()
-        for _, server in ipairs(servers) do
-          server:stop(0)
-        end
-        servers = {}
-        grun.http.close_idle()
-      end)
-      body()
-    end)
+    with_servers(name, body)
   end
 
   local function app(req, res)
@@ -59,7 +50,7 @@ describe("with others'", function()
   end
 
   local function serve(opts)
-    return "http://127.0.0.1:" .. http.serve(servers, app, opts)
+    return "http://127.0.0.1:" .. start(app, opts)
   end
 
   local function run(command)

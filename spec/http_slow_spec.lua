@@ -16,22 +16,7 @@ local attacks = {
 
 describe("slow clients", function()
   local servers = {}
-
-  local function test(name, body)
-    it(name, function()
-      finally(function()
-        for _, server in ipairs(servers) do
-          server:stop(0)
-        end
-        servers = {}
-      end)
-      body()
-    end)
-  end
-
-  local function serve(handler, opts)
-    return http.serve(servers, handler, opts)
-  end
+  local test, serve = http.test(it, function(fn) finally(fn) end, servers)
 
   local large = ("x"):rep(2 ^ 22)
 

@@ -15,22 +15,18 @@ end
 
 describe("grun.http.static", function()
   local servers, dir = {}, nil
-  local plain_it = it
   local text = net_helper.noise(5000)
 
+  local test = http.test(it, function(fn) finally(fn) end, servers, function()
+    grun.fs.remove(dir, { recursive = true })
+    jit.flush() -- compiled code holds the handler that it calls
+    collectgarbage()
+    collectgarbage()
+  end)
+
   local function it(name, body)
-    plain_it(name, function()
+    test(name, function()
       dir = assert(grun.fs.tempdir())
-      finally(function()
-        for _, server in ipairs(servers) do
-          server:stop(0)
-        end
-        servers = {}
-        grun.fs.remove(dir, { recursive = true })
-        jit.flush() -- compiled code holds the handler that it calls
-        collectgarbage()
-        collectgarbage()
-      end)
       grun.fs.mkdir(dir .. "/root")
       grun.fs.mkdir(dir .. "/root/sub")
       write(dir .. "/secret", "secret")

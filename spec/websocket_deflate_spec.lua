@@ -7,44 +7,18 @@ local helper = require("spec.helper")
 local http = require("spec.http_helper")
 local net = require("spec.net_helper")
 local permessage = require("grun.http.permessage_deflate")
-local raw_frames = require("spec.websocket_helper")
+local websocket = require("spec.websocket_helper")
 local zlib = require("grun.core.zlib")
 
 local test = net.test(it, function(fn) finally(fn) end)
-local frame, close, read_frame = raw_frames.frame, raw_frames.close, raw_frames.read_frame
+local frame, close, read_frame = websocket.frame, websocket.close, websocket.read_frame
+local echo, dial, eventually = websocket.echo, websocket.dial, websocket.eventually
 
 -- ---- Helpers ----
 
--- A server that echoes. Returns its URL and a list that gets each WebSocket.
-local function echo(keep, opts)
-  local list = {}
-  local server = assert(grun.server("http://127.0.0.1:0", function(req)
-    local ws = assert(req:websocket(opts))
-    list[#list + 1] = ws
-    local message, kind, code
-    repeat
-      message, kind, code = ws:recv()
-      if message then
-        ws:send(message, kind)
-      end
-    until not message
-    list.problem, list.code = kind, code
-  end))
-  keep({ close = function() server:stop(0) end })
-  return "ws" .. server:address():sub(5) .. "/", list
-end
-
-local function dial(keep, url, opts)
-  return keep(assert(grun.http.websocket(url, opts)))
-end
-
--- A connection that has become a WebSocket by hand, and the response.
-local function raw(keep, url, offer)
-  local conn = keep(assert(grun.connect("tcp" .. url:sub(3, -2))))
-  conn:settimeout(10)
-  conn:write(raw_frames.request({ ["Sec-WebSocket-Extensions"] = offer }))
-  local res = http.response(conn)
-  assert.equal(101, res.status)
+-- A connection that has become a WebSocket by hand, and what the server said to the offer.
+local function raw(keep, port, offer)
+  local conn, res = websocket.raw(keep, port, { ["Sec-WebSocket-Extensions"] = offer })
   return conn, res.headers["sec-websocket-extensions"]
 end
 
@@ -57,14 +31,6 @@ end
 
 local function unsqueeze(inflate, data)
   return inflate:push(data .. "\0\0\255\255")
-end
-
-local function eventually(condition)
-  local limit = grun.now() + 10
-  while not condition() do
-    assert(grun.now() < limit, "it did not happen")
-    grun.sleep(0.002)
-  end
 end
 
 ffi.cdef("struct memory { size_t n[10]; }; struct memory mallinfo2(void);")
@@ -149,24 +115,24 @@ describe("a server", function()
   end
 
   test("sends the answer, also to several fields", function(keep)
-    local url, list = echo(keep, { deflate = { server_max_window_bits = 11 } })
-    local conn = keep(assert(grun.connect("tcp" .. url:sub(3, -2))))
-    conn:write((raw_frames.request():gsub("\r\n\r\n$", "\r\nSec-WebSocket-Extensions: x-other\r\n" ..
+    local port, ends = echo(keep, { deflate = { server_max_window_bits = 11 } })
+    local conn = keep(assert(grun.connect("tcp://127.0.0.1:" .. port)))
+    conn:write((websocket.request():gsub("\r\n\r\n$", "\r\nSec-WebSocket-Extensions: x-other\r\n" ..
       "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n\r\n")))
     assert.equal("permessage-deflate; client_no_context_takeover; server_max_window_bits=11",
       (http.response(conn).headers["sec-websocket-extensions"]:gsub("(; server[^;]*)(; client.*)", "%2%1")))
-    eventually(function() return list[1] end)
+    eventually(function() return ends.open[1] end)
     assert.same({ client_no_context_takeover = true, server_no_context_takeover = false,
       client_max_window_bits = 15, server_max_window_bits = 11, level = 6, threshold = 64 },
-      list[1].deflate)
+      ends.open[1].deflate)
   end)
 
   test("has none by default", function(keep)
-    local url, list = echo(keep)
-    local conn, answer = raw(keep, url, "permessage-deflate")
+    local port, ends = echo(keep)
+    local conn, answer = raw(keep, port, "permessage-deflate")
     assert.is_nil(answer)
-    eventually(function() return list[1] end)
-    assert.is_nil(list[1].deflate)
+    eventually(function() return ends.open[1] end)
+    assert.is_nil(ends.open[1].deflate)
     conn:write(frame(1, squeeze("x"), { rsv = 4 }))
     local opcode, payload = read_frame(conn)
     assert.same({ 8, "\3\234" }, { opcode, payload:sub(1, 2) })
@@ -253,18 +219,8 @@ describe("a client", function()
   end
 
   test("fails when the server uses it in another way", function(keep)
-    -- A server that takes no options into account.
-    local server = assert(grun.server("http://127.0.0.1:0", function(req, res)
-      local accept = select(2, require("grun.core.websocket").request(req))
-      res:header("Upgrade", "websocket"):header("Connection", "Upgrade")
-      res:header("Sec-WebSocket-Accept", accept)
-      for _, value in ipairs({ P, "x-other" }) do
-        res:header("Sec-WebSocket-Extensions", value)
-      end
-      assert(res:upgrade()):close()
-    end))
-    keep({ close = function() server:stop(0) end })
-    local url = "ws" .. server:address():sub(5)
+    local port = websocket.raw_server(keep, function(conn) conn:close() end, { P, "x-other" })
+    local url = websocket.url(port)
     assert.same({ nil, "the server uses extensions in a way that was not asked for", "protocol" },
       { grun.http.websocket(url, { deflate = true }) })
     assert.same({ nil, "the server uses an extension that was not asked for", "protocol" },
@@ -334,14 +290,9 @@ describe("a server with compression answers", function()
     { "an uncompressed message over the limit", frame(2, ("m"):rep(100001)), {}, 1009 },
   }
 
-  local function try(keep, url, case, pieces)
-    local conn = raw(keep, url, "permessage-deflate")
-    for _, piece in ipairs(pieces) do
-      conn:write(piece)
-      if #pieces > 1 then
-        grun.idle()
-      end
-    end
+  local function try(keep, port, case, pieces)
+    local conn = raw(keep, port, "permessage-deflate")
+    websocket.write_pieces(conn, pieces)
     local inflate = zlib.inflate("raw")
     if case[5] then
       assert.same({ 10, case[5] }, { read_frame(conn) })
@@ -357,7 +308,7 @@ describe("a server with compression answers", function()
     end
     local opcode, payload = read_frame(conn)
     assert.equal(8, opcode)
-    assert.equal(case[4] or 1000, payload:byte(1) * 256 + payload:byte(2))
+    assert.equal(case[4] or 1000, websocket.code_of(payload))
     conn:shutdown("w")
     assert.is_nil(conn:read(1))
     conn:close()
@@ -369,43 +320,38 @@ describe("a server with compression answers", function()
       if takeover or not case[1]:find("second Hello") then
         test(("%s%s%s"):format(case[1], case[4] and " with " .. case[4] or "",
           takeover and "" or ", without context"), function(keep)
-          local url, list = echo(keep, { max_message = 100000,
+          local port, ends = echo(keep, { max_message = 100000,
             deflate = { client_no_context_takeover = not takeover } })
-          try(keep, url, case, { case[2] })
-          eventually(function() return list.code end)
-          local codes = { [1002] = "protocol", [1007] = "protocol", [1009] = "too_large" }
-          assert.equal(codes[case[4]] or "closed", list.code)
+          try(keep, port, case, { case[2] })
+          eventually(function() return ends[1] end)
+          assert.equal(websocket.BLAME[case[4]] or "closed", ends[1][2])
         end)
       end
     end
   end
 
   test("short ones the same when they come byte by byte", function(keep)
-    local url = echo(keep, { max_message = 100000, deflate = true })
+    local port = echo(keep, { max_message = 100000, deflate = true })
     for _, case in ipairs(cases) do
       if #case[2] < 60 then
-        local bytes = {}
-        for i = 1, #case[2] do
-          bytes[i] = case[2]:sub(i, i)
-        end
-        try(keep, url, case, bytes)
+        try(keep, port, case, websocket.bytes_of(case[2]))
       end
     end
   end)
 
   test("a bomb without taking its memory", function(keep)
-    local url, list = echo(keep, { max_message = 100000, deflate = true })
+    local port, ends = echo(keep, { max_message = 100000, deflate = true })
     local bytes = frame(2, squeeze(("\0"):rep(2 ^ 27)), { rsv = 4 })
     local function resident()
       return tonumber(helper.contents("/proc/self/status"):match("VmHWM:%s*(%d+)"))
     end
     local before = resident()
-    local conn = raw(keep, url, "permessage-deflate")
+    local conn = raw(keep, port, "permessage-deflate")
     conn:write(bytes)
     local opcode = read_frame(conn)
     assert.equal(8, opcode)
-    eventually(function() return list.code end)
-    assert.equal("message too large", list.problem)
+    eventually(function() return ends[1] end)
+    assert.equal("message too large", ends[1][1])
     assert.is_true(resident() < before + 8192, "KiB more: " .. resident() - before)
   end)
 end)
@@ -422,12 +368,12 @@ describe("a websocket with compression", function()
   }
   for i, case in ipairs(settings) do
     test("carries messages of all sizes both ways, setting " .. i, function(keep)
-      local url, list = echo(keep, { deflate = case[1], max_message = 10 ^ 7 })
-      local ws = dial(keep, url, { deflate = case[2], max_message = 10 ^ 7 })
-      eventually(function() return list[1] end)
+      local port, ends = echo(keep, { deflate = case[1], max_message = 10 ^ 7 })
+      local ws = dial(keep, port, { deflate = case[2], max_message = 10 ^ 7 })
+      eventually(function() return ends.open[1] end)
       for name, value in pairs(ws.deflate) do
         if name ~= "level" and name ~= "threshold" then
-          assert.equal(value, list[1].deflate[name], name)
+          assert.equal(value, ends.open[1].deflate[name], name)
         end
       end
       local sizes = { 0, 1, 63, 64, 65, 1000, 4096, 16384, 32768, 65536, 300001 }
@@ -485,8 +431,8 @@ describe("a websocket with compression", function()
   end)
 
   test("keeps its context when a sender is cancelled before its turn or in its message", function(keep)
-    local url = echo(keep, { deflate = true, max_message = 10 ^ 8 })
-    local ws = dial(keep, url, { deflate = true, max_message = 10 ^ 8 })
+    local port = echo(keep, { deflate = true, max_message = 10 ^ 8 })
+    local ws = dial(keep, port, { deflate = true, max_message = 10 ^ 8 })
     local big = net.noise(8000000)
     local first = net.parked(function() return ws:send(big, "binary") end)
     local second = net.parked(function() return ws:send(prose) end)
@@ -510,7 +456,7 @@ describe("a websocket with compression", function()
     keep({ close = function() over:set() server:stop(0) end })
     local conn = keep(assert(grun.connect("unix:" .. path)))
     conn:settimeout(10)
-    conn:write(raw_frames.request({ ["Sec-WebSocket-Extensions"] = "permessage-deflate" }))
+    conn:write(websocket.request({ ["Sec-WebSocket-Extensions"] = "permessage-deflate" }))
     assert.equal(101, http.response(conn).status)
     eventually(function() return there end)
     -- A socket of this kind takes short messages as a whole or not at all.
@@ -538,32 +484,18 @@ describe("a websocket with compression", function()
   end)
 
   test("never mixes messages of several threads", function(keep)
-    local url = echo(keep, { deflate = true })
-    local ws = dial(keep, url, { deflate = true })
-    for i = 1, 8 do
-      helper.spawn(function()
-        for j = 1, 20 do
-          assert(ws:send((string.char(64 + i)):rep(1000 * j), "binary"))
-        end
-      end)
-    end
-    local next_size = {}
-    for _ = 1, 160 do
-      local message = assert(ws:recv(20))
-      local c = message:sub(1, 1)
-      next_size[c] = (next_size[c] or 0) + 1000
-      assert.is_true(net.same(c:rep(next_size[c]), message))
-    end
+    local ws = dial(keep, (echo(keep, { deflate = true })), { deflate = true })
+    websocket.check_order(function(...) return ws:send(...) end, function(...) return ws:recv(...) end)
   end)
 
   test("holds no memory between messages without context", function(keep)
     local large = net.noise(100000)
     -- Bytes that each of 20 pairs has allocated.
     local function held(deflate)
-      local url = echo(keep, { deflate = deflate })
+      local port = echo(keep, { deflate = deflate })
       local list, before = {}, allocated()
       for i = 1, 20 do
-        list[i] = dial(keep, url, { deflate = deflate })
+        list[i] = dial(keep, port, { deflate = deflate })
         list[i]:send(large, "binary")
         assert.is_true(net.same(large, (list[i]:recv(10))))
       end
@@ -586,20 +518,11 @@ describe("a websocket with compression", function()
   end)
 
   test("goes on after a timeout in a message", function(keep)
-    local there
-    local over = grun.event()
-    local server = assert(grun.server("http://127.0.0.1:0", function(req)
-      there = assert(req:websocket({ deflate = { client_no_context_takeover = true } }))
-      over:wait()
-    end))
-    keep({ close = function() over:set() server:stop(0) end })
-    local url = "ws" .. server:address():sub(5) .. "/"
-    local one = raw(keep, url, "permessage-deflate")
-    eventually(function() return there end)
-    local a = there
-    there = nil
-    local two = raw(keep, url, "permessage-deflate")
-    eventually(function() return there end)
+    local port, next_one = websocket.waiting(keep, { deflate = { client_no_context_takeover = true } })
+    local one = raw(keep, port, "permessage-deflate")
+    local a = next_one()
+    local two = raw(keep, port, "permessage-deflate")
+    local there = next_one()
     -- The streams of two messages under way are not the same one.
     local packed = squeeze(prose)
     one:write(frame(1, packed:sub(1, 40), { rsv = 4, fin = false }))
@@ -615,11 +538,7 @@ end)
 
 -- ---- Foreign peers ----
 
-local PYTHON = "/usr/bin/python3"
-local has_python = os.execute(PYTHON .. " -c 'import websockets' 2>/dev/null") == 0
-local foreign = has_python and test or function(name)
-  it(name, function() pending("python3-websockets is not installed") end)
-end
+local foreign = websocket.foreign(it, test)
 
 describe("with python3-websockets", function()
   local settings = { -- our option, its options
@@ -631,26 +550,7 @@ describe("with python3-websockets", function()
   }
   for i, case in ipairs(settings) do
     foreign("our server gets on with its client, setting " .. i, function(keep)
-      local deflate
-      local server = assert(grun.server("http://127.0.0.1:0", function(req)
-        local ws = assert(req:websocket({ protocols = { "echo" }, deflate = case[1] }))
-        deflate = ws.deflate
-        for message, kind in ws do
-          local code = kind == "text" and message:match("^close (%d+)$")
-          if code then
-            return ws:close(tonumber(code), "as wished")
-          end
-          ws:send(message, kind)
-        end
-      end))
-      keep({ close = function() server:stop(0) end })
-      local child = assert(grun.process.spawn({ PYTHON, "spec/websocket_peer.py", "client",
-        "ws" .. server:address():sub(5), case[2], stdout = "pipe" }))
-      local out = child.stdout:read("a")
-      assert.equal(0, child:wait(20))
-      child.stdout:close()
-      assert.equal("protocol echo\nsame\nsame\nsame\nsame\nsame\nin three pieces\npong\n" ..
-        "closed 4321 as wished\n", out)
+      local deflate = websocket.visit_by_python(keep, case[2], case[1])
       assert.is_table(deflate)
       assert.equal(i == 2 or i == 3, deflate.server_no_context_takeover)
       assert.equal(i == 4 and 10 or 15, deflate.server_max_window_bits)
@@ -658,22 +558,18 @@ describe("with python3-websockets", function()
     end)
 
     foreign("our client gets on with its server, setting " .. i, function(keep)
-      local child = assert(grun.process.spawn({ PYTHON, "spec/websocket_peer.py", "server", case[2],
-        stdin = "pipe", stdout = "pipe" }))
-      local port = assert(child.stdout:read("l"))
-      local ws = dial(keep, "ws://127.0.0.1:" .. port, { protocols = { "echo" }, deflate = case[1] })
-      assert.is_table(ws.deflate)
-      for _, data in ipairs({ "", "grüße", "", "", prose, prose, ("x"):rep(300000), "grüße" }) do
-        assert(ws:send(data))
-        assert.is_true(net.same(data, (assert(ws:recv(10)))))
-      end
-      local noise = net.noise(100000)
-      assert(ws:send(noise, "binary"))
-      assert.is_true(net.same(noise, (assert(ws:recv(10)))))
-      assert.is_true(ws:close(4000, "done"))
-      child.stdin:close()
-      child.stdout:close()
-      assert.equal(0, child:wait(20))
+      websocket.with_python_server(case[2], function(port)
+        local ws = dial(keep, port, { protocols = { "echo" }, deflate = case[1] })
+        assert.is_table(ws.deflate)
+        for _, data in ipairs({ "", "grüße", "", "", prose, prose, ("x"):rep(300000), "grüße" }) do
+          assert(ws:send(data))
+          assert.is_true(net.same(data, (assert(ws:recv(10)))))
+        end
+        local noise = net.noise(100000)
+        assert(ws:send(noise, "binary"))
+        assert.is_true(net.same(noise, (assert(ws:recv(10)))))
+        assert.is_true(ws:close(4000, "done"))
+      end)
     end)
   end
 end)

@@ -6,66 +6,15 @@ local helper = require("spec.helper")
 local http = require("spec.http_helper")
 local net = require("spec.net_helper")
 local tls = require("spec.tls_helper")
+local cases_of = require("spec.websocket_cases")
+local websocket = require("spec.websocket_helper")
 
 local test = net.test(it, function(fn) finally(fn) end)
-local raw_frames = require("spec.websocket_helper")
-local KEY, frame, masked, text = raw_frames.KEY, raw_frames.frame, raw_frames.masked, raw_frames.text
-local close, read_frame, request = raw_frames.close, raw_frames.read_frame, raw_frames.request
-
--- A connection that has become a WebSocket.
-local function raw(keep, port, fields)
-  local conn = keep(assert(grun.connect("tcp://127.0.0.1:" .. port)))
-  conn:settimeout(10)
-  conn:write(request(fields))
-  local res = http.response(conn)
-  assert.equal(101, res.status)
-  return conn, res
-end
-
--- ---- Servers ----
-
-local function serve(keep, handler, opts)
-  local server = assert(grun.server("http://127.0.0.1:0", handler, opts))
-  keep({ close = function() server:stop(0) end })
-  return tonumber(server:address():match("%d+$")), server
-end
-
--- A server that echoes. Returns its port and a list that gets the code and reason of each end.
-local function echo(keep, opts)
-  local ends = {}
-  local port, server = serve(keep, function(req)
-    local ws = req:websocket(opts)
-    if not ws then
-      return
-    end
-    local message, kind, code
-    repeat
-      message, kind, code = ws:recv()
-      if message then
-        ws:send(message, kind)
-      end
-    until not message
-    ends[#ends + 1] = { kind, code, ws.close_code, ws.close_reason }
-  end)
-  return port, ends, server
-end
-
-local function url(port, path)
-  return "ws://127.0.0.1:" .. port .. (path or "/")
-end
-
-local function dial(keep, port, opts)
-  return keep(assert(grun.http.websocket(url(port), opts)))
-end
-
--- Waits until a condition holds.
-local function eventually(condition)
-  local limit = grun.now() + 10
-  while not condition() do
-    assert(grun.now() < limit, "it did not happen")
-    grun.sleep(0.002)
-  end
-end
+local KEY, masked, request = websocket.KEY, websocket.masked, websocket.request
+local frame, text, close = websocket.frame, websocket.text, websocket.close
+local read_frame, code_of = websocket.read_frame, websocket.code_of
+local raw, serve, echo, pair = websocket.raw, websocket.serve, websocket.echo, websocket.pair
+local url, dial, eventually = websocket.url, websocket.dial, websocket.eventually
 
 describe("the handshake of a server", function()
   test("answers as RFC 6455 says", function(keep)
@@ -91,21 +40,70 @@ describe("the handshake of a server", function()
     assert.equal("v2", res.headers["sec-websocket-protocol"])
     _, res = raw(keep, port, { ["Sec-WebSocket-Protocol"] = "v0" })
     assert.is_nil(res.headers["sec-websocket-protocol"])
+    _, res = raw(keep, port, { ["Sec-WebSocket-Protocol"] = "v1 v2,\tv1\t," })
+    assert.equal("v1", res.headers["sec-websocket-protocol"])
   end)
+
+  -- Fields of a request for a WebSocket, each in its usual form; false leaves one out.
+  local function ask(changes)
+    local fields = { { "Host", "x" }, { "Connection", "Upgrade" }, { "Upgrade", "websocket" },
+      { "Sec-WebSocket-Version", "13" }, { "Sec-WebSocket-Key", KEY } }
+    local lines = { (changes[1] or "GET / HTTP/1.1") .. "\r\n" }
+    for _, field in ipairs(fields) do
+      local value = changes[field[1]]
+      if value ~= false then
+        lines[#lines + 1] = field[1] .. ": " .. (value or field[2]) .. "\r\n"
+      end
+    end
+    return table.concat(lines) .. (changes.more or "")
+  end
+
+  local accepted = {
+    { "lower case", { Connection = "upgrade" } },
+    { "upper case", { Connection = "UPGRADE", Upgrade = "WEBSOCKET" } },
+    { "a browser's spelling", { Connection = "keep-alive, Upgrade", Upgrade = "WebSocket" } },
+    { "several options", { Connection = "x,,upgrade ,y" } },
+    { "several Connection fields", { Connection = "keep-alive", more = "connection: Upgrade\r\n" } },
+    { "an empty list of extensions", { more = "Sec-WebSocket-Extensions:\r\n" } },
+    { "another protocol besides", { Upgrade = "h2c, websocket" } },
+    { "blanks around values", { ["Sec-WebSocket-Version"] = "  13\t", ["Sec-WebSocket-Key"] = " " .. KEY .. " " } },
+    { "extensions that nobody knows", { more = "Sec-WebSocket-Extensions: x-a; b=\"c-d\"; e = f , y\r\n" } },
+    { "HTTP/1.2", { "GET / HTTP/1.2" } },
+  }
+  for _, case in ipairs(accepted) do
+    test("takes " .. case[1], function(keep)
+      local conn = keep(assert(grun.connect("tcp://127.0.0.1:" .. echo(keep))))
+      conn:write(ask(case[2]) .. "\r\n" .. text("x"))
+      local res = http.response(conn)
+      assert.equal(101, res.status)
+      assert.is_nil(res.headers["sec-websocket-extensions"])
+      assert.same({ 1, "x" }, { read_frame(conn) })
+    end)
+  end
 
   local refused = {
     { "no upgrade", "GET / HTTP/1.1\r\nHost: x\r\n", 426 },
     { "an upgrade to something else",
       "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n", 426 },
-    { "version 8", "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" ..
-      "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: " .. KEY .. "\r\n", 426 },
-    { "no key", "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" ..
-      "Sec-WebSocket-Version: 13\r\n", 400 },
-    { "a bad key", "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" ..
-      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: abc\r\n", 400 },
-    { "another method", "PUT / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n" ..
-      "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " .. KEY .. "\r\n",
-      400 },
+    { "no Connection", ask({ Connection = false }), 426 },
+    { "another connection option", ask({ Connection = "keep-alive, upgrades" }), 426 },
+    { "no Upgrade", ask({ Upgrade = false }), 426 },
+    { "something like websocket", ask({ Upgrade = "websocket2" }), 426 },
+    { "version 8", ask({ ["Sec-WebSocket-Version"] = "8" }), 426 },
+    { "no version", ask({ ["Sec-WebSocket-Version"] = false }), 426 },
+    { "several versions", ask({ ["Sec-WebSocket-Version"] = "8, 13" }), 426 },
+    { "version 013", ask({ ["Sec-WebSocket-Version"] = "013" }), 426 },
+    { "two versions", ask({ more = "Sec-WebSocket-Version: 8\r\n" }), 400 },
+    { "no key", ask({ ["Sec-WebSocket-Key"] = false }), 400 },
+    { "a short key", ask({ ["Sec-WebSocket-Key"] = "abc" }), 400 },
+    { "a key of 15 bytes", ask({ ["Sec-WebSocket-Key"] = "c2FtcGxlIG5vbmNlIGJ5" }), 400 },
+    { "a key of 17 bytes", ask({ ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZSE=" }), 400 },
+    { "a key that is no base64", ask({ ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZ$==" }), 400 },
+    { "a key with superfluous bits", ask({ ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZR==" }), 400 },
+    { "two keys", ask({ more = "Sec-WebSocket-Key: " .. KEY .. "\r\n" }), 400 },
+    { "a malformed list of extensions", ask({ more = "Sec-WebSocket-Extensions: a; =\r\n" }), 400 },
+    { "another method", ask({ "PUT / HTTP/1.1" }), 400 },
+    { "a body", ask({ more = "Content-Length: 1\r\n" }), 400, "x" },
   }
   for _, case in ipairs(refused) do
     test(("answers %s with %d"):format(case[1], case[3]), function(keep)
@@ -114,7 +112,7 @@ describe("the handshake of a server", function()
         results = { req:websocket() }
       end)
       local conn = keep(assert(grun.connect("tcp://127.0.0.1:" .. port)))
-      conn:write(case[2] .. "\r\n")
+      conn:write(case[2] .. "\r\n" .. (case[4] or ""))
       local res = http.response(conn)
       assert.equal(case[3], res.status)
       assert.equal(case[3] == 426 and "13" or nil, res.headers["sec-websocket-version"])
@@ -126,6 +124,12 @@ describe("the handshake of a server", function()
     end)
   end
 
+  test("refuses HTTP/1.0", function(keep)
+    local port = echo(keep)
+    local answer = http.raw(port, ask({ "GET / HTTP/1.0" }) .. "\r\n")
+    assert.matches("^HTTP/1.1 426 ", answer)
+  end)
+
   local origins = {
     { nil, nil, 101 },
     { nil, "http://there.test", 101 },
@@ -134,6 +138,9 @@ describe("the handshake of a server", function()
     { nil, "http://there.test:8080", 403 },
     { nil, "http://evil.test", 403 },
     { nil, "http://there.test.evil.test", 403 },
+    { nil, "http://there.test@evil.test", 403 },
+    { nil, "http://there.test/", 403 },
+    { nil, "", 403 },
     { nil, "http://evil.test/there.test", 403 },
     { nil, "null", 403 },
     { nil, "file://", 403 },
@@ -165,6 +172,7 @@ describe("the handshake of a server", function()
       { { protocols = "x" }, "websocket: option 'protocols': table expected, got string" },
       { { protocols = { "a b" } }, "websocket: option 'protocols': a b is no name of a protocol" },
       { { origins = "x" }, "websocket: option 'origins': table or function expected, got string" },
+      { { origins = { 1 } }, "websocket: option 'origins': a number is no origin" },
     }
     local got = {}
     local port = serve(keep, function(req)
@@ -194,97 +202,12 @@ end)
 
 -- ---- What peers may send ----
 
--- Bytes; what comes back: a list of { opcode, payload }; the close code that comes last, if any.
-local function code_of(payload)
-  return payload ~= "" and payload:byte(1) * 256 + payload:byte(2) or nil
-end
-
-local long = ("x"):rep(70000)
-local cases = {
-  -- messages
-  { "an empty text", text(""), { { 1, "" } } },
-  { "125 bytes", text(("a"):rep(125)), { { 1, ("a"):rep(125) } } },
-  { "126 bytes", text(("a"):rep(126)), { { 1, ("a"):rep(126) } } },
-  { "65535 bytes", frame(2, long:sub(1, 65535)), { { 2, long:sub(1, 65535) } } },
-  { "65536 bytes", frame(2, long:sub(1, 65536)), { { 2, long:sub(1, 65536) } } },
-  { "any byte in binary", frame(2, "\0\255\128"), { { 2, "\0\255\128" } } },
-  { "two messages in one piece", text("a") .. text("b"), { { 1, "a" }, { 1, "b" } } },
-  -- pings
-  { "a ping", frame(9, "hi"), { { 10, "hi" } } },
-  { "an empty ping", frame(9), { { 10, "" } } },
-  { "a ping of 125 bytes", frame(9, ("p"):rep(125)), { { 10, ("p"):rep(125) } } },
-  { "a pong nobody asked for", frame(10, "x") .. text("a"), { { 1, "a" } } },
-  -- fragments
-  { "fragments", text("a", { fin = false }) .. frame(0, "b", { fin = false }) .. frame(0, "c"),
-    { { 1, "abc" } } },
-  { "empty fragments", text("", { fin = false }) .. frame(0, "", { fin = false }) .. frame(0, ""),
-    { { 1, "" } } },
-  { "a ping between fragments", text("a", { fin = false }) .. frame(9, "p") .. frame(0, "b"),
-    { { 10, "p" }, { 1, "ab" } } },
-  { "a pong between fragments", text("a", { fin = false }) .. frame(10, "p") .. frame(0, "b"),
-    { { 1, "ab" } } },
-  { "a character in two fragments", text("\195", { fin = false }) .. frame(0, "\188"),
-    { { 1, "ü" } } },
-  -- closing
-  { "a close without code", frame(8), {}, nil },
-  { "a close while a message is unfinished", text("a", { fin = false }) .. close(1000), {}, 1000 },
-  { "nothing after a close", close(1000) .. text("late"), {}, 1000 },
-  { "a reason of 123 bytes", close(1000, ("r"):rep(123)), {}, 1000 },
-  -- violations
-  { "an unmasked frame", text("a", { mask = false }), {}, 1002 },
-  { "an unmasked close", frame(8, "", { mask = false }), {}, 1002 },
-  { "reserved bit 1", text("a", { rsv = 4 }), {}, 1002 },
-  { "reserved bit 2", text("a", { rsv = 2 }), {}, 1002 },
-  { "reserved bit 3 of a ping", frame(9, "a", { rsv = 1 }), {}, 1002 },
-  { "a fragmented ping", frame(9, "a", { fin = false }), {}, 1002 },
-  { "a fragmented close", frame(8, "", { fin = false }), {}, 1002 },
-  { "a ping of 126 bytes", frame(9, ("p"):rep(126)), {}, 1002 },
-  { "a close of 126 bytes", frame(8, "\3\232" .. ("p"):rep(124)), {}, 1002 },
-  { "a length in two bytes that fits one", text("a", { long = "\0\1" }), {}, 1002 },
-  { "a length in eight bytes that fits two", text("a", { long = "\0\0\0\0\0\0\0\1" }), {}, 1002 },
-  { "a length of 2^63", text("a", { long = "\128\0\0\0\0\0\0\0" }), {}, 1002 },
-  { "a continuation of nothing", frame(0, "a"), {}, 1002 },
-  { "a message inside a message", text("a", { fin = false }) .. text("b"), {}, 1002 },
-  { "what was complete before a violation", text("a") .. frame(0, "b"), { { 1, "a" } }, 1002 },
-  { "a close of one byte", frame(8, "\3"), {}, 1002 },
-  { "a reason that is not UTF-8", close(1000, "\255"), {}, 1007 },
-  { "half a character as reason", close(1000, "\195"), {}, 1007 },
-  { "text that is not UTF-8", text("a\255b"), {}, 1007 },
-  { "half a character at the end", text("a\195"), {}, 1007 },
-  { "an overlong form", text("\192\175"), {}, 1007 },
-  { "a surrogate", text("\237\160\128"), {}, 1007 },
-  { "too large a character", text("\244\144\128\128"), {}, 1007 },
-  { "bad text in a second fragment", text("a", { fin = false }) .. frame(0, "\128"), {}, 1007 },
-  { "bad text before its end", text("\255", { fin = false }), {}, 1007 },
-  -- limits
-  { "a message of the limit", frame(2, ("m"):rep(100000)), { { 2, ("m"):rep(100000) } } },
-  { "a message over the limit", frame(2, ("m"):rep(100001)), {}, 1009 },
-  { "a huge length", frame(2, "m", { long = "\127\255\255\255\255\255\255\255" }), {}, 1009 },
-  { "fragments over the limit",
-    frame(2, ("m"):rep(60000), { fin = false }) .. frame(0, ("m"):rep(40001)), {}, 1009 },
-}
-for opcode = 3, 15 do
-  if opcode < 8 or opcode > 10 then
-    cases[#cases + 1] = { "opcode " .. opcode, frame(opcode, "a"), {}, 1002 }
-  end
-end
-for _, code in ipairs({ 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000,
-  3999, 4000, 4999 }) do
-  cases[#cases + 1] = { "close code " .. code, close(code, "why"), {}, code }
-end
-for _, code in ipairs({ 0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535 }) do
-  cases[#cases + 1] = { "close code " .. code, close(code), {}, 1002 }
-end
+local cases = cases_of(true)
 
 -- Sends the bytes in those pieces and compares what comes back with the case.
 local function try(keep, port, case, pieces)
   local conn = raw(keep, port)
-  for _, piece in ipairs(pieces) do
-    conn:write(piece)
-    if #pieces > 1 then
-      grun.idle()
-    end
-  end
+  websocket.write_pieces(conn, pieces)
   for _, expected in ipairs(case[3]) do
     local opcode, payload = read_frame(conn)
     assert.equal(expected[1], opcode)
@@ -310,9 +233,8 @@ describe("a server answers", function()
       local port, ends = echo(keep, { max_message = 100000, close_timeout = 5 })
       try(keep, port, case, { case[2] })
       eventually(function() return #ends == 1 end)
-      local codes = { [1002] = "protocol", [1007] = "protocol", [1009] = "too_large" }
       local valid = case[1] == "close code " .. tostring(case[4])
-      assert.equal(not valid and codes[case[4]] or "closed", ends[1][2])
+      assert.equal(not valid and websocket.BLAME[case[4]] or "closed", ends[1][2])
     end)
   end
 
@@ -320,11 +242,7 @@ describe("a server answers", function()
     local port = echo(keep, { max_message = 100000, close_timeout = 5 })
     for _, case in ipairs(cases) do
       if #case[2] < 50 then
-        local bytes = {}
-        for i = 1, #case[2] do
-          bytes[i] = case[2]:sub(i, i)
-        end
-        try(keep, port, case, bytes)
+        try(keep, port, case, websocket.bytes_of(case[2]))
       end
     end
   end)
@@ -337,6 +255,40 @@ describe("a server answers", function()
         { bytes:sub(1, i), bytes:sub(i + 1) })
     end
   end)
+end)
+
+describe("a client answers", function()
+  for _, case in ipairs(cases_of(false)) do
+    test(case[1] .. (case[4] and " with " .. case[4] or ""), function(keep)
+      local answers = {}
+      local port = websocket.raw_server(keep, function(conn)
+        conn:write(case[2])
+        for i = 1, #case[3] do
+          answers[i] = { read_frame(conn, true) }
+        end
+        if not (case[4] or case[1]:find("without code")) then
+          conn:write(websocket.frame(8, "\3\232", { mask = false }))
+        end
+        answers.last = { read_frame(conn, true) }
+        conn:shutdown("w")
+        answers.rest = conn:read("a")
+      end)
+      local ws = dial(keep, port, { max_message = 100000, close_timeout = 5 })
+      for message, kind in ws do
+        ws:send(message, kind)
+      end
+      eventually(function() return answers.rest end)
+      for i, expected in ipairs(case[3]) do
+        assert.equal(expected[1], answers[i][1])
+        assert.is_true(net.same(expected[2], answers[i][2]))
+      end
+      assert.equal(8, answers.last[1])
+      assert.equal("", answers.rest)
+      local code = case[4] or not case[1]:find("without code") and 1000 or nil
+      assert.equal(code, code_of(answers.last[2]))
+      assert.equal(code or 1005, ws.close_code)
+    end)
+  end
 end)
 
 describe("a client refuses", function()
@@ -380,6 +332,42 @@ describe("a client refuses", function()
   local answers = {
     { "another status", function() return "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n" end,
       "the server answered 403", 403 },
+    { "success without an upgrade", function()
+      return "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    end, "the server answered 200", 200 },
+    { "a redirect", function()
+      return "HTTP/1.1 301 X\r\nLocation: ws://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
+    end, "the server answered 301", 301 },
+    { "a demand for credentials", function()
+      return "HTTP/1.1 401 X\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n"
+    end, "the server answered 401", 401 },
+    { "another version", function()
+      return "HTTP/1.1 426 X\r\nSec-WebSocket-Version: 8\r\nConnection: close\r\n\r\nbody"
+    end, "the server answered 426", 426 },
+    { "no accepted key", function()
+      return "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    end, "the server's handshake is wrong" },
+    { "an accepted key in another case", function(key)
+      return (good()(key):gsub("(Accept: )(%S+)", function(name, value)
+        return name .. (value:lower() ~= value and value:lower() or value:upper())
+      end))
+    end, "the server's handshake is wrong" },
+    { "two accepted keys", function(key)
+      return good("Sec-WebSocket-Accept: " .. accept_of(key) .. "\r\n")(key)
+    end, "the server's handshake is wrong" },
+    { "an upgrade to something else", function(key)
+      return (good()(key):gsub("Upgrade: websocket", "Upgrade: h2c"))
+    end, "the server's handshake is wrong" },
+    { "an upgrade that Connection does not name", function(key)
+      return (good()(key):gsub("Connection: Upgrade", "Connection: keep-alive"))
+    end, "the server's handshake is wrong" },
+    { "HTTP/1.0", function(key)
+      return (good()(key):gsub("HTTP/1.1", "HTTP/1.0"))
+    end, "the server's handshake is wrong" },
+    { "a subprotocol in another case", good("Sec-WebSocket-Protocol: A\r\n"),
+      "the server uses a protocol that was not asked for" },
+    { "two subprotocols", good("Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a\r\n"),
+      "the server uses a protocol that was not asked for" },
     { "a wrong key", function() return (good()("x")) end, "the server's handshake is wrong" },
     { "no upgrade", function(key)
       return "HTTP/1.1 101 X\r\nSec-WebSocket-Accept: " .. accept_of(key) .. "\r\n\r\n"
@@ -397,6 +385,33 @@ describe("a client refuses", function()
       assert.same({ nil, case[3], "protocol", case[4] }, { ws, message, code, status })
     end)
   end
+
+  test("responses without end before the one that counts", function(keep)
+    local port = fake(keep, function(key)
+      return ("HTTP/1.1 103 Early Hints\r\n\r\n"):rep(8) .. good()(key)
+    end)
+    local ws, _, code = grun.http.websocket(url(port))
+    assert.same({ nil, "protocol" }, { ws, code })
+  end)
+
+  test("a head without end", function(keep)
+    local port = fake(keep, function()
+      return "HTTP/1.1 101 X\r\n" .. ("X: " .. ("y"):rep(1000) .. "\r\n"):rep(100)
+    end)
+    local ws, message, code = grun.http.websocket(url(port))
+    assert.same({ nil, "protocol" }, { ws, code })
+    assert.is_string(message)
+  end)
+
+  test("neither case nor blanks of what the server answers", function(keep)
+    local port = fake(keep, function(key)
+      return "HTTP/1.1 101\r\nupgrade: \tWebSocket \r\nCONNECTION: x, upgrade\r\nSec-WebSocket-Accept:" ..
+        accept_of(key) .. "\r\n\r\n"
+    end, frame(8, "", { mask = false }))
+    local ws = keep(assert(grun.http.websocket(url(port))))
+    assert.same({ nil, "closed", "closed" }, { ws:recv() })
+    assert.equal(1005, ws.close_code)
+  end)
 
   test("a connection that ends in the handshake", function(keep)
     local listener = keep(assert(grun.listen("tcp://127.0.0.1:0")))
@@ -455,17 +470,29 @@ describe("a client refuses", function()
     local bad = {
       { 5, nil, "websocket: URL expected, got number" },
       { "http://x", nil, 'websocket: URL beginning with ws:// or wss:// expected, got "http://x"' },
-      { "ws:///x", nil, 'websocket: bad URL "ws:///x"' },
-      { "ws://u@h/", nil, 'websocket: bad URL "ws://u@h/"' },
+      { "ws:x", nil, 'websocket: URL beginning with ws:// or wss:// expected, got "ws:x"' },
       { "ws://x", { timeout = "1" }, "websocket: option 'timeout': number expected, got string" },
       { "ws://x", { headers = 1 }, "websocket: option 'headers': table expected, got number" },
+      { "ws://x", { headers = { "A: b" } }, "websocket: option 'headers': names expected, got a number" },
+      { "ws://x", { headers = { A = {} } }, "websocket: option 'headers': 'A' is a table" },
+      { "ws://x", { origin = {} }, "websocket: option 'origin': string expected, got table" },
     }
     for _, case in ipairs(bad) do
-      local ok, err = pcall(function() local _ = grun.http.websocket(case[1], case[2]) end)
-      assert.is_false(ok)
-      assert.equal(case[3], (err:gsub("^[^:]*websocket_spec.lua:%d+: ", "")))
+      helper.misuse(function() local _ = grun.http.websocket(case[1], case[2]) end, case[3])
     end
     assert.has_error(function() return grun.http.websocket("ws://x", { nonsense = 1 }) end)
+  end)
+
+  it("bad URLs", function()
+    local bad = {
+      { "ws:///x", "no host" }, { "ws://:80/", "no host" }, { "ws://u@h/", "a user has no place in it" },
+      { "ws://a b/", "bad host" }, { "ws://[::1/", "bad host" }, { "wss://h:65536", "bad port" },
+      { "ws://h:x", "bad port" }, { "ws://h/\r\nX: y", "control character" },
+    }
+    for _, case in ipairs(bad) do
+      local message = ('bad URL "%s": %s'):format(case[1]:gsub("%c", "?"), case[2])
+      assert.same({ nil, message, "bad_address" }, { grun.http.websocket(case[1]) })
+    end
   end)
 
   test("to send broken headers", function(keep)
@@ -477,19 +504,6 @@ describe("a client refuses", function()
 end)
 
 -- ---- Both ends ours ----
-
--- A pair: the client's and the server's. The handler waits until the test is over.
-local function pair(keep, opts, client_opts)
-  local there, over = nil, grun.event()
-  local port, server = serve(keep, function(req)
-    there = assert(req:websocket(opts))
-    over:wait()
-  end)
-  local here = dial(keep, port, client_opts)
-  keep({ close = function() over:set() end })
-  eventually(function() return there end)
-  return here, there, server
-end
 
 describe("a websocket", function()
   test("carries messages of all sizes both ways", function(keep)
@@ -524,21 +538,7 @@ describe("a websocket", function()
 
   test("never mixes messages of several threads", function(keep)
     local here, there = pair(keep)
-    local n, per = 8, 20
-    for i = 1, n do
-      helper.spawn(function()
-        for j = 1, per do
-          assert(here:send((string.char(64 + i)):rep(1000 * j), "binary"))
-        end
-      end)
-    end
-    local next_size = {}
-    for _ = 1, n * per do
-      local message = assert(there:recv(20))
-      local c = message:sub(1, 1)
-      next_size[c] = (next_size[c] or 0) + 1000
-      assert.is_true(net.same(c:rep(next_size[c]), message))
-    end
+    websocket.check_order(function(...) return here:send(...) end, function(...) return there:recv(...) end)
   end)
 
   test("has one receiver at a time", function(keep)
@@ -565,14 +565,9 @@ describe("a websocket", function()
   end)
 
   test("keeps half a message over a timeout", function(keep)
-    local there
-    local over = grun.event()
-    local port = serve(keep, function(req)
-      there = assert(req:websocket())
-      over:wait()
-    end)
-    keep({ close = function() over:set() end })
+    local port, next_one = websocket.waiting(keep)
     local conn = raw(keep, port)
+    local there = next_one()
     local bytes = text("ab", { fin = false }) .. frame(0, "cd")
     for i = 1, #bytes - 1 do
       conn:write(bytes:sub(i, i))
@@ -831,6 +826,29 @@ describe("closing", function()
     assert.equal(1001, ends[1][3])
   end)
 
+  test("comes with code 1001 also when the handler only sends", function(keep)
+    local there
+    local port, server = serve(keep, function(req)
+      there = assert(req:websocket())
+      while there:send("tick") do
+        grun.sleep(0.005)
+      end
+    end)
+    local conn = raw(keep, port)
+    conn:write(text("nobody reads this"))
+    local stopper = helper.spawn(function() return server:stop(5) end)
+    local opcode, payload
+    repeat
+      opcode, payload = read_frame(conn)
+    until payload ~= "tick"
+    assert.same({ 8, 1001 }, { opcode, code_of(payload) })
+    conn:settimeout(0.05)
+    assert.same({ nil, "timeout", "timeout" }, { conn:read(1) })
+    conn:write(close(1001))
+    stopper:join()
+    assert.equal(1001, there.close_code)
+  end)
+
   test("reads what a peer that broke the rules still sends", function(keep)
     local port = echo(keep, { close_timeout = 5 })
     local conn = raw(keep, port)
@@ -923,50 +941,26 @@ end)
 
 -- ---- Foreign peers ----
 
-local PYTHON = "/usr/bin/python3"
-local has_python = os.execute(PYTHON .. " -c 'import websockets' 2>/dev/null") == 0
-local foreign = has_python and test or function(name)
-  it(name, function() pending("python3-websockets is not installed") end)
-end
+local foreign = websocket.foreign(it, test)
 
 describe("with python3-websockets", function()
   foreign("our server gets on with its client", function(keep)
-    local port = serve(keep, function(req)
-      local ws = assert(req:websocket({ protocols = { "echo" } }))
-      for message, kind in ws do
-        local code = kind == "text" and message:match("^close (%d+)$")
-        if code then
-          return ws:close(tonumber(code), "as wished")
-        end
-        ws:send(message, kind)
-      end
-    end)
-    local child = assert(grun.process.spawn({ PYTHON, "spec/websocket_peer.py", "client", url(port),
-      stdout = "pipe" }))
-    local out = child.stdout:read("a")
-    assert.equal(0, child:wait(20))
-    child.stdout:close()
-    assert.equal("protocol echo\nsame\nsame\nsame\nsame\nsame\nin three pieces\npong\n" ..
-      "closed 4321 as wished\n", out)
+    websocket.visit_by_python(keep)
   end)
 
   foreign("our client gets on with its server", function(keep)
-    local child = assert(grun.process.spawn({ PYTHON, "spec/websocket_peer.py", "server",
-      stdin = "pipe", stdout = "pipe" }))
-    local port = assert(child.stdout:read("l"))
-    local ws = dial(keep, port, { protocols = { "echo" }, ping_interval = 0.05 })
-    assert.equal("echo", ws.protocol)
-    for _, data in ipairs({ "", "grüße", ("x"):rep(300000) }) do
-      assert(ws:send(data))
-      assert.is_true(net.same(data, (assert(ws:recv(10)))))
-    end
-    assert.equal("timeout", select(3, ws:recv(0.2)))
-    assert(ws:send("\0\255", "binary"))
-    assert.same({ "\0\255", "binary" }, { ws:recv(10) })
-    assert.is_true(ws:close(4000, "done"))
-    assert.equal(4000, ws.close_code)
-    child.stdin:close()
-    child.stdout:close()
-    assert.equal(0, child:wait(20))
+    websocket.with_python_server(nil, function(port)
+      local ws = dial(keep, port, { protocols = { "echo" }, ping_interval = 0.05 })
+      assert.equal("echo", ws.protocol)
+      for _, data in ipairs({ "", "grüße", ("x"):rep(300000) }) do
+        assert(ws:send(data))
+        assert.is_true(net.same(data, (assert(ws:recv(10)))))
+      end
+      assert.equal("timeout", select(3, ws:recv(0.2)))
+      assert(ws:send("\0\255", "binary"))
+      assert.same({ "\0\255", "binary" }, { ws:recv(10) })
+      assert.is_true(ws:close(4000, "done"))
+      assert.equal(4000, ws.close_code)
+    end)
   end)
 end)

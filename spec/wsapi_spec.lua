@@ -10,22 +10,13 @@ local request = http.request
 
 describe("a WSAPI application", function()
   local servers, cleanups = {}, {}
-  local plain_it = it
 
-  local function it(name, body)
-    plain_it(name, function()
-      finally(function()
-        for _, server in ipairs(servers) do
-          server:stop(0)
-        end
-        for _, cleanup in ipairs(cleanups) do
-          cleanup()
-        end
-        servers, cleanups = {}, {}
-      end)
-      body()
-    end)
-  end
+  local it = http.test(it, function(fn) finally(fn) end, servers, function()
+    for _, cleanup in ipairs(cleanups) do
+      cleanup()
+    end
+    cleanups = {}
+  end)
 
   local function later(fn)
     cleanups[#cleanups + 1] = fn

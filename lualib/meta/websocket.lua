@@ -57,11 +57,12 @@ local ws = {}
 ---@async
 function ws:send(data, kind) end
 
---- Waits for the next message, at most so many seconds. Answers the peer's pings meanwhile, and
---- asks for a sign of life after a silence: both happen only while some thread receives. Returns
---- nil, message, code: "closed" at the end, which close_code explains; "protocol" or "too_large"
---- when the peer has broken the rules; "busy" when another thread receives. A timeout or a cancel
---- loses nothing: the next recv goes on. Parks.
+--- Waits for the next message, at most so many seconds. Answers the peer's pings meanwhile, behind
+--- the message that another thread may be sending, and asks for a sign of life after a silence:
+--- both happen only while some thread receives. Returns nil, message, code: "closed" at the end,
+--- which close_code explains, and which is waited for while another thread closes; "protocol" or
+--- "too_large" when the peer has broken the rules; "busy" when another thread receives. A timeout
+--- or a cancel loses nothing: the next recv goes on. Parks.
 ---@param seconds? number
 ---@return string|nil, "text"|"binary"|string, string?
 ---@async
@@ -75,7 +76,7 @@ function ws:ping(data) end
 
 --- Ends the WebSocket: sends a close frame, waits for the peer's, at most close_timeout, and closes
 --- the connection in any case. Messages that still come are dropped, unless another thread receives
---- them.
+--- them. While another thread closes, waits for that.
 --- Returns true when both close frames were exchanged, also by an earlier call or the peer's; nil,
 --- "closed", "closed" when the connection ended otherwise. Parks.
 ---@param code? integer 1000-1003, 1007-1014 or 3000-4999; default 1000

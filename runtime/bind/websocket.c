@@ -19,7 +19,6 @@ void gr_ws_open(struct gr_ws *ws, struct gr_stream *s, bool client)
 	ws->stream = s;
 	gr_ws_in_init(&ws->in, client);
 	ws->timeout = ws->close_timeout = ws->ping_interval = ws->ping_timeout = INFINITY;
-	ws->heard = gr_now();
 }
 
 void gr_ws_free(struct gr_ws *ws)
@@ -33,13 +32,46 @@ static double earlier(double a, double b)
 	return a < b ? a : b;
 }
 
-/* ---- The end ---- */
+/* ---- Waiting for one another ---- */
 
-static void wake_closer(struct gr_ws *ws)
+/* Lives in the heap. */
+struct gr_ws_waiter {
+	struct gr_green *green;
+	struct gr_ws_waiter *next;
+};
+
+static void wake_waiters(struct gr_ws *ws)
 {
-	if (ws->closer)
-		gr_wake(ws->closer, 0);
+	for (const struct gr_ws_waiter *w = ws->waiters; w; w = w->next)
+		gr_wake(w->green, 0);
 }
+
+static void forget_waiter(struct gr_ws *ws, struct gr_ws_waiter *w)
+{
+	struct gr_ws_waiter **link = &ws->waiters;
+
+	while (*link != w)
+		link = &(*link)->next;
+	*link = w->next;
+	free(w);
+}
+
+/* Waits until the thread that reads has met the end, or does not read any more. */
+static int wait_for_reader(struct gr_ws *ws, double until)
+{
+	struct gr_ws_waiter *w = malloc(sizeof(*w));
+	int rc;
+
+	if (w == NULL)
+		return -ENOMEM;
+	*w = (struct gr_ws_waiter){gr_current, ws->waiters};
+	ws->waiters = w;
+	rc = gr_wait(until, "websocket (its end)");
+	forget_waiter(ws, w);
+	return rc;
+}
+
+/* ---- The end ---- */
 
 /* Nothing is sent or received any more. */
 static void end(struct gr_ws *ws, int code)
@@ -50,7 +82,7 @@ static void end(struct gr_ws *ws, int code)
 		gr_stream_close(ws->stream);
 	ws->ended = true;
 	gr_ws_free(ws);
-	wake_closer(ws);
+	wake_waiters(ws);
 }
 
 /* ---- Sending ---- */
@@ -104,17 +136,59 @@ static bool is_worth_compressing(const struct gr_ws *ws, uint8_t opcode, size_t 
 	       len >= ws->deflate.threshold && len <= UINT32_MAX;
 }
 
+static bool is_connection_error(int rc)
+{
+	return rc == -EPIPE || rc == -ECONNRESET || rc == GR_CLOSED;
+}
+
+/* After sending a control frame: whether it is due nevertheless. */
+static bool is_still_due(const struct gr_ws *ws, int rc)
+{
+	return rc < 0 && !is_connection_error(rc) && !ws->ended;
+}
+
+static int send_pong(struct gr_ws *ws, double until)
+{
+	char note[GR_WS_CONTROL_MAX];
+	size_t len = ws->in.note_len;
+	int rc;
+
+	memcpy(note, ws->in.note, len);
+	ws->pong_due = false;
+	rc = send_frame(ws, GR_WS_PONG, 0, note, len, until);
+	/* Another ping may have come meanwhile. */
+	ws->pong_due = ws->pong_due || is_still_due(ws, rc);
+	return rc;
+}
+
+static int send_ping(struct gr_ws *ws, double until)
+{
+	int rc = send_frame(ws, GR_WS_PING, 0, "", 0, until);
+
+	ws->ping_due = is_still_due(ws, rc);
+	if (rc == 0)
+		ws->look_at = gr_until(ws->ping_timeout);
+	return rc;
+}
+
+/* In one's turn to write: the control frames that are due. */
+static int send_due(struct gr_ws *ws, double until)
+{
+	int rc = 0;
+
+	if (ws->pong_due && !ws->close_sent)
+		rc = send_pong(ws, until);
+	if (rc == 0 && ws->ping_due && !ws->close_sent && !ws->ended)
+		rc = send_ping(ws, until);
+	return rc;
+}
+
 /* In one's turn to write. */
 static int send_now(struct gr_ws *ws, uint8_t opcode, const char *p, size_t len, double until)
 {
 	if (is_worth_compressing(ws, opcode, len))
 		return send_compressed(ws, opcode, p, len, until);
 	return send_frame(ws, opcode, 0, p, len, until);
-}
-
-static bool is_connection_error(int rc)
-{
-	return rc == -EPIPE || rc == -ECONNRESET || rc == GR_CLOSED;
 }
 
 static int send_until(struct gr_ws *ws, uint8_t opcode, const char *p, size_t len, double until)
@@ -128,6 +202,8 @@ static int send_until(struct gr_ws *ws, uint8_t opcode, const char *p, size_t le
 	} else {
 		ws->close_sent = opcode == GR_WS_CLOSE;
 		rc = send_now(ws, opcode, p, len, until);
+		if (rc == 0)
+			send_due(ws, until);
 	}
 	gr_stream_end_write(ws->stream);
 	return is_connection_error(rc) ? GR_CLOSED : rc;
@@ -173,8 +249,8 @@ static int next_event(struct gr_ws *ws, double until)
 		n = gr_stream_scan(ws->stream, scan_frames, ws, &until, &p);
 		gr_stream_done(ws->stream);
 		if (ws->stream->received != before) {
-			ws->heard = gr_now();
-			ws->pinged = false;
+			ws->look_at = gr_until(ws->ping_interval);
+			ws->pinged = ws->ping_due = false;
 		}
 	} while (n > 0 && ws->event == GR_WS_EVENT_NONE && !ws->ended);
 	if (ws->ended || n == 0)
@@ -182,17 +258,46 @@ static int next_event(struct gr_ws *ws, double until)
 	return n < 0 ? (int)n : (int)ws->event;
 }
 
+/* Sends the control frames that are due. When another thread writes it does that after its message, so that two sides that
+ * send each other much never wait for one another. A peer that takes nothing for so long is gone. */
+static int answer(struct gr_ws *ws, double until)
+{
+	double limit = earlier(until, gr_until(ws->timeout));
+	int rc;
+
+	if (!(ws->pong_due || ws->ping_due) || ws->stream->writing)
+		return 0;
+	rc = gr_stream_begin_write(ws->stream, limit);
+	if (rc == 0) {
+		rc = send_due(ws, limit);
+		gr_stream_end_write(ws->stream);
+	}
+	if (rc == GR_TIMEOUT && gr_now() < until)
+		end(ws, GR_WS_ABNORMAL);
+	if (ws->ended)
+		return GR_CLOSED;
+	return is_connection_error(rc) ? 0 : rc;
+}
+
+/* A ping was due all the time behind a message of which the peer took more. */
+static bool is_slow(const struct gr_ws *ws)
+{
+	return ws->ping_due && ws->stream->sent != ws->sent_before;
+}
+
 /* After a silence: asks for a sign of life, or gives up. Returns 0 or an error. */
 static int ask(struct gr_ws *ws)
 {
 	int rc;
 
-	if (ws->pinged) {
+	if (ws->pinged && !is_slow(ws)) {
 		end(ws, GR_WS_ABNORMAL);
 		return GR_CLOSED;
 	}
-	ws->pinged = true;
-	rc = send_until(ws, GR_WS_PING, "", 0, gr_until(earlier(ws->timeout, ws->ping_timeout)));
+	ws->pinged = ws->ping_due = true;
+	ws->sent_before = ws->stream->sent;
+	ws->look_at = gr_until(ws->ping_timeout);
+	rc = answer(ws, ws->look_at);
 	return rc == GR_TIMEOUT ? 0 : rc;
 }
 
@@ -200,13 +305,13 @@ static int ask(struct gr_ws *ws)
 static int await_event(struct gr_ws *ws, double until)
 {
 	for (;;) {
-		double due = ws->heard + ws->ping_interval + (ws->pinged ? ws->ping_timeout : 0);
+		double due = ws->look_at;
 		int rc = next_event(ws, earlier(until, due));
 
 		if (rc != GR_TIMEOUT || due > until)
 			return rc;
 		/* Bytes of half a frame are a sign of life too. */
-		if (due > ws->heard + ws->ping_interval + (ws->pinged ? ws->ping_timeout : 0))
+		if (ws->look_at > due)
 			continue;
 		rc = gr_now() < due ? 0 : ask(ws);
 		if (rc < 0 && rc != GR_CLOSED)
@@ -214,26 +319,6 @@ static int await_event(struct gr_ws *ws, double until)
 		if (ws->ended)
 			return GR_CLOSED;
 	}
-}
-
-/* Answers the last ping; later if there is no time for it now. A peer that takes nothing for so long is gone. */
-static int answer_ping(struct gr_ws *ws, double until)
-{
-	char note[GR_WS_CONTROL_MAX];
-	size_t len = ws->in.note_len;
-	int rc;
-
-	if (!ws->pong_due)
-		return 0;
-	memcpy(note, ws->in.note, len);
-	ws->pong_due = false;
-	rc = send_until(ws, GR_WS_PONG, note, len, earlier(until, gr_until(ws->timeout)));
-	if (rc == GR_TIMEOUT && gr_now() < until)
-		end(ws, GR_WS_ABNORMAL);
-	ws->pong_due = rc < 0 && rc != GR_CLOSED && !ws->ended;
-	if (ws->ended)
-		return GR_CLOSED;
-	return rc == GR_CLOSED ? 0 : rc;
 }
 
 /* Lets the peer read our close frame: closing with bytes unread would make the kernel throw it away. */
@@ -278,7 +363,7 @@ static int handle(struct gr_ws *ws, int event, double until)
 	case GR_WS_EVENT_MESSAGE:
 		return ws->in.kind;
 	case GR_WS_EVENT_PING:
-		return answer_ping(ws, until);
+		return answer(ws, until);
 	case GR_WS_EVENT_FAILURE:
 		return break_off(ws);
 	case GR_WS_EVENT_CLOSE:
@@ -295,8 +380,10 @@ static bool is_fatal(int rc)
 
 static int receive(struct gr_ws *ws, double until)
 {
-	int rc = answer_ping(ws, until);
+	int rc = answer(ws, until);
 
+	if (ws->look_at == 0)
+		ws->look_at = gr_until(ws->ping_interval);
 	while (rc == 0)
 		rc = handle(ws, await_event(ws, until), until);
 	if (rc < 0 && is_fatal(rc) && !ws->ended)
@@ -306,31 +393,23 @@ static int receive(struct gr_ws *ws, double until)
 
 int gr_ws_recv(struct gr_ws *ws, double until)
 {
-	int rc;
+	int rc = 0;
 
+	/* Another thread reads up to the peer's close frame. */
+	while (rc == 0 && ws->reading && ws->close_sent && !ws->ended)
+		rc = wait_for_reader(ws, until);
 	if (ws->ended)
 		return GR_CLOSED;
-	if (ws->reading)
-		return ws->close_sent ? GR_CLOSED : GR_BUSY;
+	if (rc < 0 || ws->reading)
+		return rc < 0 ? rc : GR_BUSY;
 	ws->reading = true;
 	rc = receive(ws, until);
 	ws->reading = false;
-	wake_closer(ws);
+	wake_waiters(ws);
 	return rc;
 }
 
 /* ---- Closing ---- */
-
-/* Waits until the thread that reads has met the end, or does not read any more. */
-static int wait_for_reader(struct gr_ws *ws, double until)
-{
-	int rc;
-
-	ws->closer = gr_current;
-	rc = gr_wait(until, "websocket.close");
-	ws->closer = NULL;
-	return rc;
-}
 
 static int await_close(struct gr_ws *ws, double until)
 {
@@ -344,18 +423,34 @@ static int await_close(struct gr_ws *ws, double until)
 	return ws->ended ? 0 : rc;
 }
 
+/* What became of it. */
+static int outcome(const struct gr_ws *ws)
+{
+	return ws->in.problem || ws->in.close_code == GR_WS_ABNORMAL ? GR_CLOSED : 0;
+}
+
+/* Another thread closes it. */
+static int wait_for_closer(struct gr_ws *ws, double until)
+{
+	int rc = 0;
+
+	while (!ws->ended && rc == 0)
+		rc = wait_for_reader(ws, until);
+	return ws->ended ? outcome(ws) : rc;
+}
+
 int gr_ws_close(struct gr_ws *ws, int code, const char *reason, size_t len)
 {
 	double until = gr_until(ws->close_timeout);
 	int rc;
 
-	if (ws->ended)
-		return ws->in.problem || ws->in.close_code == GR_WS_ABNORMAL ? GR_CLOSED : 0;
-	if (ws->close_sent)
-		return 0;
+	if (ws->closing || ws->ended)
+		return wait_for_closer(ws, until);
+	ws->closing = true;
 	rc = send_close(ws, code, reason, len, until);
-	if (rc == 0)
+	/* The thread that reads may have been first: it had a close frame to answer, or a violation to tell of. */
+	if (rc == 0 || (rc == GR_CLOSED && ws->in.close_code))
 		rc = await_close(ws, until);
 	end(ws, GR_WS_ABNORMAL);
-	return rc == 0 && (ws->in.problem || ws->in.close_code == GR_WS_ABNORMAL) ? GR_CLOSED : rc;
+	return rc == 0 ? outcome(ws) : rc;
 }

@@ -20,13 +20,16 @@ struct gr_ws {
 	bool reading;           /* a thread is in a call that reads */
 	enum gr_ws_event event; /* what the last bytes have completed */
 	bool pong_due;          /* for in.note */
-	double heard;           /* when the peer's last bytes came … */
-	bool pinged;            /* … and whether it was asked for more since */
+	bool ping_due;          /* the peer is to be asked for a sign of life … */
+	bool pinged;            /* … or was since its last bytes came; */
+	uint64_t sent_before;   /* so many bytes had gone out then */
+	double look_at;         /* when to look after the peer again; 0 before the first call */
 
 	/* the end */
 	bool close_sent;
-	bool ended;              /* the connection is closed, or about to be */
-	struct gr_green *closer; /* waits in gr_ws_close for the thread that reads */
+	bool closing;                 /* a thread is in gr_ws_close */
+	bool ended;                   /* the connection is closed, or about to be */
+	struct gr_ws_waiter *waiters; /* threads that wait for the one that reads */
 };
 
 /* Makes a WebSocket of a connection whose handshake is done. The stream must outlive it. Compression is set up in
@@ -41,14 +44,15 @@ void gr_ws_free(struct gr_ws *ws);
 int gr_ws_send(struct gr_ws *ws, uint8_t opcode, const char *p, size_t len);
 
 /* Waits for a message: its opcode, and its bytes in ws->in, which gr_ws_in_drop frees. Meanwhile answers pings. Returns
- * GR_CLOSED at the end; GR_PROTOCOL or GR_TOO_LARGE, with in.problem set, when the peer broke the rules, which ends the
- * WebSocket; GR_BUSY: another thread reads; or a failure of waiting, after which reading can go on. Parks. */
+ * GR_CLOSED at the end, which is waited for while another thread closes; GR_PROTOCOL or GR_TOO_LARGE, with in.problem set,
+ * when the peer broke the rules, which ends the WebSocket; GR_BUSY: another thread reads; or a failure of waiting, after
+ * which reading can go on. Parks. */
 int gr_ws_recv(struct gr_ws *ws, double until);
 
 /* The closing handshake: sends a close frame, unless that was done, and waits for the peer's, at most close_timeout; drops
  * messages that still come, unless another thread receives them. Then closes the connection, whatever happened. Returns 0
- * when both frames were exchanged, GR_CLOSED when the connection ended otherwise, or a failure of waiting; 0 at once when
- * another thread is at it. code 0: a frame without code. Parks. */
+ * when both frames were exchanged, GR_CLOSED when the connection ended otherwise, or a failure of waiting. While another
+ * thread is at it, only waits for that. code 0: a frame without code. Parks. */
 int gr_ws_close(struct gr_ws *ws, int code, const char *reason, size_t len);
 
 #endif

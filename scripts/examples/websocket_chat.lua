@@ -54,10 +54,13 @@ end
 
 local function chat(req)
   local ws = req:websocket({ max_message = 2000, ping_interval = 20 })
-  local name = ws and ws:recv(60)
+  local name, kind
+  if ws then
+    name, kind = ws:recv(60)
+  end
   if not name then
     return
-  elseif name == "" or #name > 30 or members[name] then
+  elseif kind ~= "text" or name == "" or #name > 30 or members[name] then
     return ws:close(4000, "no such name, please")
   end
   local out = grun.queue(BACKLOG)
@@ -65,7 +68,10 @@ local function chat(req)
   local sender = grun.spawn(send_from, out, ws)
   tell_all(name .. " joined")
   local ok, err = pcall(function()
-    for text in ws do
+    for text, what in ws do
+      if what ~= "text" then
+        return ws:close(1003, "only text, please")
+      end
       tell_all(name .. ": " .. text)
     end
   end)

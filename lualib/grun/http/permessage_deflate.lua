@@ -119,6 +119,12 @@ local function parse(text)
   end
 end
 
+--- Whether a field's value follows the grammar. Who sends another one has to be refused (RFC 6455
+--- section 9.1).
+function M.is_valid(value)
+  return parse(value) ~= nil
+end
+
 -- The number that stands for a window's size, or nil.
 local function window_bits(value)
   return value ~= true and value:find("^%d%d?$") and not value:find("^0")
@@ -156,6 +162,24 @@ local function agreed(opts, set)
   }
 end
 
+-- What is asked for or agreed on as a field's value. `offer`: a client's, whose server may want a
+-- smaller window of it.
+local function write(deflate, offer)
+  local parts = { NAME }
+  for _, side in ipairs({ "server", "client" }) do
+    if deflate[side .. "_no_context_takeover"] then
+      parts[#parts + 1] = side .. "_no_context_takeover"
+    end
+    local bits = deflate[side .. "_max_window_bits"]
+    if bits < 15 then
+      parts[#parts + 1] = ("%s_max_window_bits=%d"):format(side, bits)
+    elseif offer and side == "client" then
+      parts[#parts + 1] = "client_max_window_bits"
+    end
+  end
+  return table.concat(parts, "; ")
+end
+
 -- ---- Servers ----
 
 -- What a server answers to an offer, or nil to decline it: libz cannot compress with 2^8 bytes.
@@ -169,17 +193,7 @@ local function answer(opts, set)
     local most = set.client_max_window_bits == true and 15 or set.client_max_window_bits
     deflate.client_max_window_bits = math.min(opts.client_max_window_bits, most)
   end
-  local parts = { NAME }
-  for _, side in ipairs({ "server", "client" }) do
-    if deflate[side .. "_no_context_takeover"] then
-      parts[#parts + 1] = side .. "_no_context_takeover"
-    end
-    local bits = deflate[side .. "_max_window_bits"]
-    if bits < 15 then
-      parts[#parts + 1] = ("%s_max_window_bits=%d"):format(side, bits)
-    end
-  end
-  return table.concat(parts, "; "), deflate
+  return write(deflate), deflate
 end
 
 --- A server's choice among a client's offers. Returns the value of the field that answers them, and
@@ -200,19 +214,7 @@ end
 
 --- The value of the field by which a client offers it.
 function M.offer(opts)
-  local parts = { NAME }
-  for _, side in ipairs({ "server", "client" }) do
-    if opts[side .. "_no_context_takeover"] then
-      parts[#parts + 1] = side .. "_no_context_takeover"
-    end
-    local bits = opts[side .. "_max_window_bits"]
-    if bits < 15 then
-      parts[#parts + 1] = ("%s_max_window_bits=%d"):format(side, bits)
-    elseif side == "client" then
-      parts[#parts + 1] = "client_max_window_bits"
-    end
-  end
-  return table.concat(parts, "; ")
+  return write(opts, true)
 end
 
 -- Whether a server's answer keeps to what was asked for.

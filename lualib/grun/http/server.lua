@@ -243,8 +243,9 @@ end
 function Http:drain(grace)
   httpd.stop(self.config)
   for conn in pairs(self.states) do
-    if M.websockets[conn] then
-      core.spawn(end_websocket, conn, 1001)
+    local ws = M.websockets[conn]
+    if ws then
+      core.spawn(ws.close, ws, 1001)
     end
   end
   if not service.linger or grace == 0 then

@@ -6,6 +6,7 @@ local connect = require("grun.socket").connect
 local http_server = require("grun.http.server")
 local native = require("grun.core.websocket")
 local permessage = require("grun.http.permessage_deflate")
+local urls = require("grun.http.url")
 
 local M = {}
 
@@ -22,7 +23,8 @@ local common = {
 ---@field max_message? integer bytes of a message that comes (1 MiB); a larger one ends it with code
 ---1009
 ---@field ping_interval? number|false while recv waits: seconds of silence before a ping (30)
----@field ping_timeout? number|false seconds for the answer (20); then the peer is gone: code 1006
+---@field ping_timeout? number|false seconds for the answer (20); then the peer is gone: code 1006.
+---Who takes a long message slowly is asked behind it
 ---@field write_timeout? number|false seconds of each send (30)
 ---@field close_timeout? number|false seconds of the closing handshake (5)
 ---@field protocols? string[] subprotocols, the preferred one first
@@ -48,6 +50,17 @@ end
 
 local function is_token(value)
   return type(value) == "string" and value:find("^[%w!#$%%&'*+.^_`|~-]+$") ~= nil
+end
+
+local function check_origins(origins, who, level)
+  if type(origins) ~= "table" and type(origins) ~= "function" then
+    fail(who, level, "option 'origins': table or function expected, got %s", type(origins))
+  end
+  for _, origin in ipairs(type(origins) == "table" and origins or {}) do
+    if type(origin) ~= "string" then
+      fail(who, level, "option 'origins': a %s is no origin", type(origin))
+    end
+  end
 end
 
 local function check_protocols(list, who, level)
@@ -104,11 +117,6 @@ local function copy(opts, who, level)
   return own
 end
 
--- The elements of a field that is a list of tokens.
-local function elements(value)
-  return (value or ""):gmatch("[^,%s]+")
-end
-
 -- Opens a WebSocket whose handshake is done.
 local function open(conn, client, limits, protocol, deflate)
   permessage.apply(limits, deflate, client)
@@ -139,8 +147,8 @@ end
 
 local function choose(protocols, offered)
   local there = {}
-  for name in elements(offered) do
-    there[name] = true
+  for name in (offered or ""):gmatch("[^,]+") do
+    there[name:match("^[ \t]*(.-)[ \t]*$")] = true
   end
   for _, name in ipairs(protocols or {}) do
     if there[name] then
@@ -168,8 +176,8 @@ local function check_accept(opts, level)
   for name, value in pairs(opts) do
     if name ~= "protocols" and name ~= "origins" then
       fail("websocket", level, "unknown option '%s'", tostring(name))
-    elseif name == "origins" and type(value) ~= "table" and type(value) ~= "function" then
-      fail("websocket", level, "option 'origins': table or function expected, got %s", type(value))
+    elseif name == "origins" then
+      check_origins(value, "websocket", level + 1)
     end
   end
   return limits, deflate
@@ -180,6 +188,10 @@ function M.accept(req, opts)
   opts = copy(opts, "websocket", 3)
   local limits, deflate = check_accept(opts, 3)
   local res, accept, status = native.request(req)
+  local extensions = req:header("sec-websocket-extensions")
+  if accept and extensions and not permessage.is_valid(extensions) then
+    accept, status = nil, 400
+  end
   if not accept then
     return refuse(res, status, status == 426 and "this is a WebSocket of version 13" or
       "the WebSocket handshake is wrong")
@@ -194,7 +206,7 @@ function M.accept(req, opts)
   if protocol then
     res:header("Sec-WebSocket-Protocol", protocol)
   end
-  local extension, agreed = permessage.accept(deflate, req:header("sec-websocket-extensions"))
+  local extension, agreed = permessage.accept(deflate, extensions)
   if extension then
     res:header("Sec-WebSocket-Extensions", extension)
   end
@@ -210,36 +222,51 @@ end
 -- ---- Clients ----
 
 local TIMEOUT = 30 -- seconds for connecting and the handshake
-local PORTS = { ws = 80, wss = 443 }
 
--- Splits "ws://host:port/path?query". Returns the address for grun.connect, the Host field, and the
--- request's target.
+-- Takes "ws://host:port/path?query" apart. Returns the address for grun.connect, the Host field and
+-- the request's target; or nil, message, code.
 local function split(url, level)
   if type(url) ~= "string" then
     fail("websocket", level, "URL expected, got %s", type(url))
   end
-  local scheme, rest = url:match("^(%a+)://(.*)$")
-  local port = PORTS[(scheme or ""):lower()]
-  if not port then
+  local scheme, rest = url:match("^[wW][sS]([sS]?)(://.*)$")
+  if not scheme then
     fail("websocket", level, "URL beginning with ws:// or wss:// expected, got %q", url)
   end
-  local host, target = rest:match("^([^/?#]+)([^#]*)")
-  if not host or host:find("@", 1, true) then
-    fail("websocket", level, "bad URL %q", url)
+  local parts, problem = urls.parse("http" .. scheme .. rest)
+  if parts and parts.user then
+    problem = "a user has no place in it"
   end
-  local address = host:find(":%d+$") and host or host:gsub(":$", "") .. ":" .. port
-  local transport = port == 443 and "tls://" or "tcp://"
-  return transport .. address, host, target:sub(1, 1) == "/" and target or "/" .. target
+  if problem then
+    local text = ('bad URL "%s": %s'):format(url:gsub("[%c\127]", "?"), problem)
+    return nil, text, "bad_address"
+  end
+  local transport = scheme == "" and "tcp://" or "tls://"
+  return transport .. parts.address, parts.authority, parts.target
+end
+
+local function check_headers(headers, level)
+  if type(headers) ~= "table" then
+    fail("websocket", level, "option 'headers': table expected, got %s", type(headers))
+  end
+  for name, value in pairs(headers) do
+    if type(name) ~= "string" then
+      fail("websocket", level, "option 'headers': names expected, got a %s", type(name))
+    elseif type(value) ~= "string" and type(value) ~= "number" then
+      fail("websocket", level, "option 'headers': '%s' is a %s", name, type(value))
+    end
+  end
 end
 
 -- The fields of the request as a list name, value, name, value …
 local function request_fields(opts, deflate, level)
   local list = {}
-  if type(opts.headers or {}) ~= "table" then
-    fail("websocket", level, "option 'headers': table expected, got %s", type(opts.headers))
+  if opts.origin ~= nil and type(opts.origin) ~= "string" then
+    fail("websocket", level, "option 'origin': string expected, got %s", type(opts.origin))
   end
+  check_headers(opts.headers or {}, level + 1)
   for name, value in pairs(opts.headers or {}) do
-    list[#list + 1] = tostring(name)
+    list[#list + 1] = name
     list[#list + 1] = tostring(value)
   end
   if opts.origin then
@@ -291,14 +318,18 @@ local function shake_hands(conn, host, target, fields, seconds, protocols, defla
 end
 
 --- Connects to a WebSocket server, "ws://host:port/path" or "wss://…". Options that are not listed
---- go to grun.connect. Returns nil, message, code on failure; as a fourth value the status if the
---- server answered with another one than 101. Parks.
+--- go to grun.connect. Returns nil, message, code on failure ("bad_address": the URL is none); as a
+--- fourth value the status if the server answered with another one than 101. Redirects are not
+--- followed. Parks.
 ---@param url string
 ---@param opts? grun.http.websocket.connect_options
 ---@return grun.http.websocket|nil, string?, string?, integer?
 ---@async
 function M.websocket(url, opts)
   local address, host, target = split(url, 3)
+  if not address then
+    return nil, host, target
+  end
   opts = copy(opts, "websocket", 3)
   local limits, deflate = take_common(opts, "websocket", 3)
   local protocols = opts.protocols

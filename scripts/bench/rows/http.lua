@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Rows about HTTP. lib/suite.lua describes what a row is.
 
+local idle = require("scripts.bench.lib.idle")
 local loads = require("scripts.bench.lib.loads")
 local process = require("scripts.bench.lib.process")
 
@@ -173,34 +174,20 @@ return {
     figures = AB_FIGURES,
     chart = "cpu_ns",
   },
-  {
+  idle {
     name = "http_idle",
-    title = "HTTP: memory of an idle keep-alive connection, of 15,000",
-    how = "each has had one answer; growth of the server's resident memory, divided by the " ..
-      "connections. For long: idle for 5 s, where threads hibernate after 1 s instead of 10",
-    rounds = 1,
-    missing = loads.too_few_descriptors,
-    measure = loads.idle("http"),
+    protocol = "HTTP",
+    title = "memory of an idle keep-alive connection",
+    how = "each has had one answer",
+    server = "http.lua",
     subjects = {
-      { "grun", "http.lua", environment = "GRUN_HIBERNATE_AFTER=off" },
-      { "grun", "http.lua", as = "grun, for long", options = 5,
-        environment = "GRUN_HIBERNATE_AFTER=1" },
       { "nginx", "http_nginx.sh" },
       { "go", "http_go.go" },
       { "node", "http_node.js" },
       { "gevent", "http_gevent.py", as = "gevent WSGIServer" },
       { "fastapi", "http_fastapi.py" },
     },
-    figures = { { "rss_kib", "a connection" }, { "pss_kib", "of it not shared" } },
-    goals = {
-      { "rss_kib", at_most = 8 },
-      { "rss_kib", at_most = 4, subject = "grun, for long" },
-    },
-    readme = {
-      { "rss_kib", "idle HTTP connection and its thread, of 15,000" },
-      { "rss_kib", "the same, idle for long", subject = "grun, for long" },
-    },
-    chart = "rss_kib",
+    at_most = { 8, 4 },
   },
   {
     name = "slow",

@@ -1,12 +1,34 @@
 -- SPDX-License-Identifier: MIT
 -- Rows about TCP, UDP and TLS. lib/suite.lua describes what a row is.
 
+local idle = require("scripts.bench.lib.idle")
 local loads = require("scripts.bench.lib.loads")
 local process = require("scripts.bench.lib.process")
 
 local CPU = { "cpu_ns", "CPU a request" }
 local LATENCY = { { "p50_us", "p50" }, { "p99_us", "p99" } }
 local TRACED_CONNECTIONS = 8
+
+local ECHO_SUBJECTS = {
+  { "grun", "echo.lua" },
+  { "c", "echo_epoll.c", as = "raw epoll" },
+  { "go", "echo_go.go" },
+  { "gevent", "echo_gevent.py" },
+  { "node", "echo_node.js" },
+  { "tarantool", "echo_tarantool.lua" },
+  { "cqueues", "echo_cqueues.lua" },
+  { "copas", "echo_copas.lua" },
+  { "luv", "echo_luv.lua" },
+}
+
+local TLS_SUBJECTS = {
+  { "grun", "tls.lua" },
+  { "c", "tls_epoll.c", as = "raw OpenSSL" },
+  { "go", "tls_go.go" },
+  { "gevent", "tls_gevent.py" },
+  { "node", "tls_node.js" },
+  { "cqueues", "tls_cqueues.lua" },
+}
 
 return {
   {
@@ -16,17 +38,7 @@ return {
       "is the server's",
     budget = 70,
     measure = loads.load("echo_load.c"),
-    subjects = {
-      { "grun", "echo.lua" },
-      { "c", "echo_epoll.c", as = "raw epoll" },
-      { "go", "echo_go.go" },
-      { "gevent", "echo_gevent.py" },
-      { "node", "echo_node.js" },
-      { "tarantool", "echo_tarantool.lua" },
-      { "cqueues", "echo_cqueues.lua" },
-      { "copas", "echo_copas.lua" },
-      { "luv", "echo_luv.lua" },
-    },
+    subjects = ECHO_SUBJECTS,
     figures = { CPU, { "requests_per_s", "requests/s" }, LATENCY[1], LATENCY[2] },
     goals = {
       { "cpu_ns", at_most = 1.10, of = "raw epoll", why = "a thread is switched to and from for " ..
@@ -46,12 +58,8 @@ return {
       return not process.succeeds("strace -o /dev/null true") and "strace does not run here"
     end,
     measure = loads.syscalls(TRACED_CONNECTIONS),
-    subjects = {
-      { "grun", "echo.lua" },
-      { "c", "echo_epoll.c", as = "raw epoll" },
-      { "go", "echo_go.go" },
-      { "node", "echo_node.js" },
-    },
+    subjects = ECHO_SUBJECTS,
+    leave_out = { "gevent", "tarantool", "cqueues", "copas", "luv" },
     figures = {
       { "reads", "reads" }, { "writes", "writes" }, { "waits", "waits" },
       { "changes", "epoll_ctl" }, { "eagains", "EAGAINs in all" },
@@ -101,14 +109,7 @@ return {
       "with its own settings, all take TLS 1.3 with AES-256-GCM or AES-128-GCM",
     measure = loads.load("tls_load.c"),
     arguments = loads.certificate,
-    subjects = {
-      { "grun", "tls.lua" },
-      { "c", "tls_epoll.c", as = "raw OpenSSL" },
-      { "go", "tls_go.go" },
-      { "gevent", "tls_gevent.py" },
-      { "node", "tls_node.js" },
-      { "cqueues", "tls_cqueues.lua" },
-    },
+    subjects = TLS_SUBJECTS,
     figures = { CPU, { "requests_per_s", "requests/s" }, { "busy", "processor in use" } },
     goals = { { "cpu_ns", at_most = 1.15, of = "raw OpenSSL" } },
     readme = { { "cpu_ns", "TLS echo, CPU a request", yardstick = "raw OpenSSL" } },
@@ -120,14 +121,7 @@ return {
     how = "tls_load connects, sends one message and hangs up; certificate on the P-256 curve",
     measure = loads.load("tls_load.c", "-f -d @"),
     arguments = loads.certificate,
-    subjects = {
-      { "grun", "tls.lua" },
-      { "c", "tls_epoll.c", as = "raw OpenSSL" },
-      { "go", "tls_go.go" },
-      { "gevent", "tls_gevent.py" },
-      { "node", "tls_node.js" },
-      { "cqueues", "tls_cqueues.lua" },
-    },
+    subjects = TLS_SUBJECTS,
     figures = {
       { "cpu_ns", "CPU a connection" }, { "handshakes_per_s", "handshakes/s" },
       LATENCY[1], LATENCY[2],
@@ -148,12 +142,8 @@ return {
     missing = loads.too_few_descriptors,
     measure = loads.idle_tls(5000),
     arguments = loads.certificate,
-    subjects = {
-      { "grun", "tls.lua" },
-      { "c", "tls_epoll.c", as = "raw OpenSSL" },
-      { "go", "tls_go.go" },
-      { "node", "tls_node.js" },
-    },
+    subjects = TLS_SUBJECTS,
+    leave_out = { "gevent", "cqueues" },
     figures = { { "pss_kib", "a connection" } },
     goals = { { "pss_kib", at_most = 30 } },
     readme = {
@@ -161,18 +151,13 @@ return {
     },
     chart = "pss_kib",
   },
-  {
+  idle {
     name = "idle",
-    title = "TCP: memory of an idle connection, of 15,000",
-    how = "each has exchanged one message; growth of the server's resident memory, divided by " ..
-      "the connections. For long: idle for 5 s, where threads hibernate after 1 s instead of 10",
-    rounds = 1,
-    missing = loads.too_few_descriptors,
-    measure = loads.idle("tcp"),
+    protocol = "TCP",
+    title = "memory of an idle connection",
+    how = "each has exchanged one message",
+    server = "idle.lua",
     subjects = {
-      { "grun", "idle.lua", environment = "GRUN_HIBERNATE_AFTER=off" },
-      { "grun", "idle.lua", as = "grun, for long", options = 5,
-        environment = "GRUN_HIBERNATE_AFTER=1" },
       { "c", "echo_epoll.c", as = "raw epoll" },
       { "go", "echo_go.go" },
       { "gevent", "echo_gevent.py" },
@@ -181,16 +166,8 @@ return {
       { "cqueues", "echo_cqueues.lua" },
       { "luv", "echo_luv.lua" },
     },
-    figures = { { "rss_kib", "a connection" }, { "pss_kib", "of it not shared" } },
-    goals = {
-      { "rss_kib", at_most = 6 },
-      { "rss_kib", at_most = 2.5, subject = "grun, for long" },
-    },
-    readme = {
-      { "rss_kib", "idle TCP connection and its thread, of 15,000", yardstick = "raw epoll" },
-      { "rss_kib", "the same, idle for long", subject = "grun, for long", yardstick = "raw epoll" },
-    },
-    chart = "rss_kib",
+    at_most = { 6, 2.5 },
+    yardstick = "raw epoll",
   },
   {
     name = "sendfile",
