@@ -245,6 +245,33 @@ describe("workers", function()
     end
   end)
 
+  it("that are in a deadlock before they serve stop the master, with status 2", function()
+    for _, options in ipairs({ {}, { "--reload" }, { "--worker-timeout", "1" } }) do
+      local args = { "-w", "2" }
+      args[3], args[4] = options[1], options[2]
+      args[#args + 1] = helper.script("grun.event():wait()")
+      local _, err, status = helper.run_child(args, { timeout = 10 })
+      assert.equal(2, status, err)
+      assert.matches("grun: deadlock: 1 thread waits for what can never happen\nthread #1 .- waiting on event", err)
+      assert.matches("grun: worker %d %(pid %d+%) was in a deadlock and has ended before it served: stopping", err)
+    end
+  end)
+
+  it("that get into a deadlock are replaced; those that serve or wait for their start are in none", function()
+    local child, address = serve({ "-w", "2" }, [[
+      local e = grun.event()
+      grun.worker.on_start(function() e:set() end)
+      e:wait()
+      ]] .. SERVER .. [[
+      if grun.worker.id() == 2 then s:stop() e:clear() e:wait() end]])
+    child:expect_err("grun: deadlock: 1 thread waits")
+    child:expect_err("was in a deadlock and has ended; starting another in 0.1 s")
+    child:expect_err("starting another in 0.2 s")
+    assert.equal(1, ask(address).id)
+    assert.matches("grun: worker 2 %(pid %d+%) was", child:err())
+    assert.is_nil(child:err():find("grun: worker 1", 1, true))
+  end)
+
   it("that serve nothing and end let the master end", function()
     local out, _, status = helper.run_child({ "-w", "2", "-q",
       helper.script("io.write(grun.worker.id(), ' ', arg[1], '\\n')"), "x" })

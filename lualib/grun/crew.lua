@@ -44,6 +44,7 @@ end
 ---@field asked boolean it was told to stop
 ---@field killed boolean by us
 ---@field listened boolean
+---@field deadlocked boolean
 local Worker = {}
 Worker.__index = Worker
 
@@ -83,7 +84,9 @@ end
 --- Why it has ended, in words.
 function Worker:reason(code, signal)
   local _, silent = native.entry(self.entry)
-  if code then
+  if self.deadlocked then
+    return "was in a deadlock and has ended"
+  elseif code then
     return ("ended with status %d"):format(code)
   elseif plan.timeout > 0 and silent and silent >= plan.timeout
       and (signal == "SIGABRT" or signal == "SIGKILL") then
@@ -241,6 +244,7 @@ function M.start(id, count, generation, zygote)
   local worker = setmetatable({
     id = id, generation = generation, entry = entry, process = p, words = words, sockets = sockets,
     started = core.now(), ready = false, asked = false, killed = false, listened = false,
+    deadlocked = false,
   }, Worker)
   M.workers[worker] = true
   spawn_daemon(worker:name(), attend, worker)

@@ -21,7 +21,7 @@ local zygotes = require("grun.zygote")
 local SHORT = 1 -- seconds: who ends sooner after its start is started again only after a delay
 local DELAY_MIN, DELAY_MAX = 0.1, 5 -- seconds, doubling
 local QUICK = 1 -- seconds for a quick stop
-local INTERRUPTED = 130 -- exit status
+local DEADLOCK, INTERRUPTED = 2, 130 -- exit status
 
 local M = {}
 
@@ -385,6 +385,10 @@ function words.stopping(worker, slot)
   end
 end
 
+function words.deadlock(worker)
+  worker.deadlocked = true
+end
+
 function words.changed(_, _, file)
   info("%s has changed", crew.unescape(file))
   M.commands.reload()
@@ -410,7 +414,7 @@ end
 
 local function fail_at_start(worker, why)
   log("%s %s before it served: stopping", worker:name(), why)
-  status = 1
+  status = worker.deadlocked and DEADLOCK or 1
   stop("quick", "a worker failed")
 end
 
@@ -421,7 +425,7 @@ local function replace(worker, slot, why, clean)
     end_if_finished()
     return
   end
-  if short then
+  if short or worker.deadlocked then
     fill_later(slot)
     log("%s %s; starting another in %g s", worker:name(), why, slot.delay)
   else
