@@ -271,6 +271,8 @@ local function commit()
   end_reload()
 end
 
+local SOME_WORKER = { name = function() return "a worker" end }
+
 local function abort_reload(worker, why)
   log("%s %s; the reload is given up, the workers so far go on", worker:name(), why)
   zygotes.abandon()
@@ -301,7 +303,7 @@ local function start_generation(zygote)
     end
     slot.timer = nil
     if not start_next(slot, zygote) then
-      return abort_reload({ name = function() return "a worker" end }, "could not be started")
+      return abort_reload(SOME_WORKER, "could not be started")
     end
   end
 end
@@ -435,6 +437,23 @@ local function replace(worker, slot, why, clean)
   end
 end
 
+function crew.on_stillborn(worker, message)
+  local slot = slots[worker.id] or {}
+  if stopping then
+    return end_if_alone()
+  elseif slot.worker == worker then
+    slot.worker = nil
+    log("cannot start worker %d: %s", worker.id, message)
+    fill_later(slot)
+  elseif slot.next == worker then
+    slot.next = nil
+    log("cannot start worker %d: %s", worker.id, message)
+    if reloading then
+      abort_reload(SOME_WORKER, "could not be started")
+    end
+  end
+end
+
 function crew.on_end(worker, code, signal)
   local slot = slots[worker.id] or {}
   local why = worker:reason(code, signal)
@@ -541,7 +560,7 @@ M.commands = {
     local list = {}
     for worker in pairs(workers) do
       list[#list + 1] = {
-        id = worker.id, pid = worker.process.pid, generation = worker.generation,
+        id = worker.id, pid = worker.process and worker.process.pid, generation = worker.generation,
         ready = worker.ready, uptime = core.now() - worker.started,
         connections = native.entry(worker.entry), retiring = worker.asked,
       }
