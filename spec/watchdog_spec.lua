@@ -174,8 +174,8 @@ describe("no report", function()
   end)
 end)
 
--- Blocked in the kernel, as in a stall, when it is stopped and when it goes on: only the time in which nothing could run
--- tells that from one.
+-- Blocked in the kernel, as in a stall, when it is stopped and when it goes on: only the time in which nothing could
+-- run tells that from one.
 describe("a system call", function()
   -- It runs last of all once the process goes on, so that it sees the others at work again.
   local function put_back_watchdog(pid)
@@ -183,7 +183,8 @@ describe("a system call", function()
     repeat
       for _, task in ipairs(grun.fs.list(("/proc/%d/task"):format(pid))) do
         if helper.contents(("/proc/%d/task/%s/comm"):format(pid, task.name)) == "grun watchdog\n" then
-          return os.execute(("chrt --idle --pid 0 %s && taskset -acp 0 %d >/dev/null"):format(task.name, pid)) == 0
+          local command = ("chrt --idle --pid 0 %s && taskset -acp 0 %d >/dev/null"):format(task.name, pid)
+          return os.execute(command) == 0
         end
       end
       grun.sleep(0.01)

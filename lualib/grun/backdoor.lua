@@ -405,8 +405,8 @@ local M = {}
 --- while it listens a deadlock is not reported, since it can be ended from there. Returns nil,
 --- message, code when it cannot listen. Parks.
 ---@param address? string default: a unix socket PID.backdoor in $XDG_RUNTIME_DIR/grun, or in
---- /tmp/grun-UID (root: /run/grun) where the former is not there or others can use it; those of dead
---- processes are removed there
+--- /tmp/grun-UID (root: /run/grun) where the former is not there or others can use it; those of
+--- dead processes are removed there
 ---@param opts? grun.backdoor.options
 ---@return grun.server|nil, string?, string?
 ---@async
