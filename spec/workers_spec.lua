@@ -167,6 +167,15 @@ describe("workers", function()
     end
   end)
 
+  it("say how long a stop may take", function()
+    for signal, text in pairs({ TERM = "SIGTERM: stopping within 7 s\n", INT = "SIGINT: stopping within 1 s\n" }) do
+      local child = serve({ "-w", "1", "--graceful-timeout", "7" })
+      child:signal(signal)
+      assert.equal(signal == "INT" and 130 or 0, child:wait())
+      assert.is_truthy(child:err():find(text, 1, true), child:err())
+    end
+  end)
+
   it("end with status 130 for ^C, at once", function()
     local child, address = serve({ "-w", "2" })
     local conn = assert(grun.connect(address))

@@ -164,7 +164,7 @@ end
 -- Stops all workers; asked again, sooner.
 local function stop(how, reason)
   if how == "graceful" and not stopping then
-    info("%s: stopping", reason)
+    info("%s: stopping within %g s", reason, plan.grace)
     stop_all("graceful", "drain", plan.grace)
   elseif how == "quick" and not stopping or stopping == "graceful" then
     stop_all("quick", "quick", QUICK)
@@ -605,6 +605,9 @@ local function on_signals()
   on("TERM", function() stop("graceful", "SIGTERM") end)
   on("INT", function()
     status = INTERRUPTED
+    if not stopping then
+      info("SIGINT: stopping within %g s", QUICK)
+    end
     stop("quick", "SIGINT")
   end)
   on("HUP", reload)
