@@ -185,6 +185,15 @@ static int open_trace(const struct gr_options *o)
 	return rc;
 }
 
+static int start_profile(const struct gr_options *o)
+{
+	int rc = o->profile ? gr_profile_start((int)o->profile_interval, o->profile) : 0;
+
+	if (rc < 0)
+		gr_log(GR_LOG_ERROR, "cannot write the profile %s: %s", o->profile, gr_strerror(rc));
+	return rc;
+}
+
 static void start_watchdog(const struct gr_options *o)
 {
 	const char *value = o->environment ? getenv("GRUN_BLOCK_WARN_MS") : NULL;
@@ -214,10 +223,10 @@ static int run(struct gr_options *o)
 		gr_log(GR_LOG_ERROR, "cannot start the first thread: out of memory");
 		return EXIT_FAILURE;
 	}
+	if (start_profile(o) < 0)
+		return EXIT_FAILURE;
 	if (wants_control(o))
 		gr_control_start_later();
-	if (o->profile)
-		gr_profile_start((int)o->profile_interval, o->profile);
 	start_watchdog(o);
 	ended = gr_hub_run();
 	gr_watchdog_stop();

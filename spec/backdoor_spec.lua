@@ -244,7 +244,11 @@ describe("grun.backdoor", function()
     local dir = helper.tmpname()
     os.remove(dir)
     os.execute("mkdir " .. dir)
+    local heir
     finally(function()
+      if heir then
+        heir:close()
+      end
       os.execute("rm -r " .. dir)
     end)
     local out, err, status = helper.run_script("print(assert(grun.backdoor()):address()) " ..
@@ -252,6 +256,17 @@ describe("grun.backdoor", function()
       { env = { XDG_RUNTIME_DIR = dir } })
     assert.same({ "", 0 }, { err, status })
     assert.matches("^unix:" .. dir:gsub("%p", "%%%0") .. "/grun/%d+%.backdoor\nend\n$", out)
+    -- What a killed one leaves goes at the next start; what others still listen on does not.
+    status = select(3, helper.run_script("grun.backdoor() grun.process.spawn({ 'kill', '-9', " ..
+      "tostring(require('grun.core.control').pid()) }) grun.sleep(20)", { env = { XDG_RUNTIME_DIR = dir } }))
+    assert.equal(137, status)
+    local left = grun.fs.list(dir .. "/grun")[1]
+    assert.matches("^%d+%.backdoor$", left.name)
+    heir = assert(grun.listen(("unix:%s/grun/4194302.backdoor"):format(dir)))
+    out = helper.run_script("print(assert(grun.backdoor()):address())", { env = { XDG_RUNTIME_DIR = dir } })
+    assert.matches("%.backdoor\n$", out)
+    assert.is_true(grun.fs.exists(dir .. "/grun/4194302.backdoor"))
+    assert.is_false(grun.fs.exists(dir .. "/grun/" .. left.name))
     os.execute("chmod 755 " .. dir .. "/grun")
     -- Others can enter it: the next of the control socket's directories.
     out = helper.run_script("print(grun.backdoor():address())", { env = { XDG_RUNTIME_DIR = dir } })

@@ -53,6 +53,11 @@ local function stop(p)
   p.stderr:close()
 end
 
+-- What a process leaves that is killed: a socket on which nobody listens.
+local function leave_socket(path)
+  assert.equal(0, os.execute(("python3 -c 'import socket as s; s.socket(s.AF_UNIX).bind(\"%s\")'"):format(path)))
+end
+
 -- Runs `grun words...` there; its output, errors and status.
 local function run(dir, ...)
   return helper.run_child({ ... }, { env = { XDG_RUNTIME_DIR = dir } })
@@ -290,8 +295,12 @@ describe("grun ps", function()
   test("lists processes below their parents and removes stale sockets", function(dir, new)
     local p = new("grun.process.spawn{ '" .. helper.grun .. "', '-e', 'grun.sleep(50)' }\n" ..
       "grun.server('tcp://127.0.0.1:0', print)\n" .. SLEEPER)
-    local stale = dir .. "/grun/4194302.sock"
-    io.open(stale, "w"):close()
+    local stale = { "4194302.sock", "4194302.backdoor" }
+    local kept = { "4194303.sock", p.pid .. ".backdoor", "x4194302.sock", "4194302.socket" }
+    for _, name in ipairs({ stale[1], stale[2], kept[2], kept[3], kept[4] }) do
+      leave_socket(("%s/grun/%s"):format(dir, name))
+    end
+    local heir = assert(grun.listen(("unix:%s/grun/%s"):format(dir, kept[1])))
     local limit = grun.now() + 10
     local out
     repeat
@@ -300,7 +309,13 @@ describe("grun ps", function()
     assert.matches("^ +PID +UP", out)
     assert.matches(("\n +%d +%%d[^\n]+tcp://127.0.0.1:%%d+ %%(0%%)\n"):format(p.pid), out)
     assert.matches("\n +%d+ +%d[^\n]+    [^\n]*%-e grun.sleep%(50%)", out)
-    assert.is_false(grun.fs.exists(stale))
+    for _, name in ipairs(stale) do
+      assert.is_false(grun.fs.exists(dir .. "/grun/" .. name), name)
+    end
+    for _, name in ipairs(kept) do
+      assert.is_true(grun.fs.exists(dir .. "/grun/" .. name), name)
+    end
+    heir:close()
     local list = json.decode((run(dir, "ps", "--json", "--timeout", "1")))
     local by_pid = {}
     for _, one in ipairs(list) do

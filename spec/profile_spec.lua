@@ -76,9 +76,59 @@ describe("--profile", function()
     assert.is_true(share(parse(helper.contents(name .. "." .. c.pid)), "hot ") > 0)
   end)
 
-  it("tells when it cannot write, and refuses bad intervals", function()
-    local _, err = helper.run_child({ "--profile=/nowhere/x", "-e", "" })
-    assert.truthy(err:find("cannot write the profile /nowhere/x: No such file or directory", 1, true), err)
+  it("tells at the start when it cannot write, and runs nothing", function()
+    for path, why in pairs({ ["/nowhere/x"] = "No such file or directory", ["/tmp"] = "Is a directory" }) do
+      local out, err, status = helper.run_child({ "--profile=" .. path, "-e", "print('runs')" })
+      assert.equal(1, status)
+      assert.equal(("grun: cannot write the profile %s: %s\n"):format(path, why), err)
+      assert.equal("", out)
+    end
+  end)
+
+  it("leaves what is in the file alone until the end", function()
+    local name = helper.tmpname("earlier 1\n")
+    local out = helper.run_child({ "--profile=" .. name, "-e", ("io.write(io.open(%q):read('*a'))"):format(name) })
+    assert.equal("earlier 1\n", out)
+    assert.equal("", helper.contents(name))
+  end)
+
+  it("writes to the directory it was started in", function()
+    local name = helper.tmpname()
+    local _, err, status = helper.run_child({ "--profile=" .. name:match("[^/]+$"), "--profile-interval=2", "--chdir=/",
+      helper.script(WORK .. "work()") }, { prefix = "env -C /tmp", env = { GRUN_BLOCK_WARN_MS = "0" } })
+    assert.equal(0, status, err)
+    assert.is_true(share(parse(helper.contents(name)), "hot ") > 0)
+  end)
+
+  it("lets a pipe's reader wait until the end", function()
+    local name = helper.tmpname()
+    os.remove(name)
+    assert.equal(0, os.execute("mkfifo " .. name))
+    local reader = grun.process.spawn({ "cat", name, stdout = "pipe" })
+    local args = { "--profile=" .. name, "--profile-interval=2", helper.script(WORK .. "work()") }
+    local _, _, status = helper.run_child(args, { env = { GRUN_BLOCK_WARN_MS = "0" } })
+    assert.equal(0, status)
+    assert.is_true(share(parse(reader.stdout:read("*a")), "hot ") > 0)
+    reader:wait()
+    reader.stdout:close()
+  end)
+
+  it("has a file for each worker, and one for their master", function()
+    local name = helper.tmpname()
+    local out, err, status = helper.run_child({ "--profile", name, "--profile-interval=2", "-w", "2",
+      helper.script(WORK .. "work() print(require('grun.core.worker').pid())") },
+      { env = { GRUN_BLOCK_WARN_MS = "0" } })
+    assert.equal(0, status, err)
+    assert.equal(0, share(parse(helper.contents(name)), "hot "))
+    local shares = {}
+    for pid in out:gmatch("%d+") do
+      shares[#shares + 1] = share(parse(helper.contents(name .. "." .. pid)), "hot ")
+      os.remove(name .. "." .. pid)
+    end
+    assert.is_true(#shares == 2 and math.min(unpack(shares)) > 0)
+  end)
+
+  it("refuses bad intervals", function()
     local _, message, status = helper.run_child({ "--profile=x", "--profile-interval=0", "-e", "" })
     assert.equal(1, status)
     assert.truthy(message:find("--profile-interval needs a whole number from 1 to 10000", 1, true), message)
@@ -110,6 +160,14 @@ describe("grun.profile", function()
       print(grun.profile.write())
       io.write(io.open(%q):read("*a"))]]):format(name, name))
     assert.truthy(out:find("^true\n.*hot [^;]*%.lua:2;"), out)
+  end)
+
+  it("says when it cannot write to the file, and does not start", function()
+    local out = helper.run_script([[
+      print(grun.profile.start({ file = "/nowhere/x" }))
+      print(grun.profile.start())
+      grun.profile.stop()]])
+    assert.equal("nil\t/nowhere/x: No such file or directory\tENOENT\ntrue\n", out)
   end)
 
   it("refuses bad options", function()

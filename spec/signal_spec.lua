@@ -159,6 +159,25 @@ describe("^C and SIGTERM", function()
     assert.falsy(c:err():find("obedient", 1, true))
   end)
 
+  it("say after a second how long they wait at most, unless told to be quiet", function()
+    local source = HEAD .. [[
+      grun.grace = 9
+      local s = grun.server("tcp://127.0.0.1:0", function() print("ready") grun.shield(grun.sleep, 1.5) end)
+      local c = grun.connect(s:address())
+      c:read(1)]]
+    local text = "^grun: SIGTERM: waiting up to [78] s for 1 thread; another signal ends that\n$"
+    for option, said in pairs({ ["--log=warn"] = text, ["-q"] = "^$" }) do
+      local c = child.start({ option, helper.script(source) })
+      finally(function()
+        c:destroy()
+      end)
+      c:expect("ready")
+      c:signal("TERM")
+      assert.equal(0, c:wait())
+      assert.matches(said, c:err())
+    end
+  end)
+
   it("close the state in order: finalizers run", function()
     local c = start(HEAD .. [[
       local p = newproxy(true)

@@ -174,6 +174,71 @@ describe("no report", function()
   end)
 end)
 
+-- Blocked in the kernel, as in a stall, when it is stopped and when it goes on: only the time in which nothing could
+-- run tells that from one.
+describe("a system call", function()
+  -- It runs last of all once the process goes on, so that it sees the others at work again.
+  local function put_back_watchdog(pid)
+    local limit = grun.now() + 5
+    repeat
+      for _, task in ipairs(grun.fs.list(("/proc/%d/task"):format(pid))) do
+        if helper.contents(("/proc/%d/task/%s/comm"):format(pid, task.name)) == "grun watchdog\n" then
+          local command = ("chrt --idle --pid 0 %s && taskset -acp 0 %d >/dev/null"):format(task.name, pid)
+          return os.execute(command) == 0
+        end
+      end
+      grun.sleep(0.01)
+    until grun.now() > limit
+    return false
+  end
+
+  local function blocked_for(seconds, times, stop)
+    local p = assert(grun.process.spawn({ helper.grun, helper.script(([[
+      local ffi = require("ffi")
+      ffi.cdef("ssize_t read(int, void *, size_t);")
+      io.stdout:setvbuf("no")
+      grun.block_warn(150)
+      grun.sleep(0.05)
+      for _ = 1, %d do
+        print("reads")
+        ffi.C.read(0, ffi.new("char[1]"), 1)
+        grun.sleep(0.01)
+      end]]):format(times)), stdin = "pipe", stdout = "pipe", stderr = "pipe" }))
+    finally(function()
+      p:kill("KILL")
+      p:wait()
+      p.stdout:close()
+      p.stderr:close()
+      p.stdin:close()
+    end)
+    for i = 1, times do
+      assert.equal("reads", p.stdout:read("l"))
+      if stop and i == 1 then
+        assert.is_true(put_back_watchdog(p.pid))
+      end
+      if stop then
+        p:kill("STOP")
+      end
+      grun.sleep(seconds)
+      if stop then
+        p:kill("CONT")
+        grun.sleep(0.02)
+      end
+      p.stdin:write("x")
+    end
+    assert.equal(0, p:wait())
+    return p.stderr:read("*a")
+  end
+
+  it("of a process that is stopped meanwhile is no stall", function()
+    assert.equal("", blocked_for(0.2, 12, true))
+  end)
+
+  it("that takes as long without that is one", function()
+    assert.truthy(blocked_for(0.4, 1, false):find("blocked in the system call read", 1, true))
+  end)
+end)
+
 describe("the watchdog", function()
   it("has its limit from GRUN_BLOCK_WARN_MS; a bad value is told", function()
     local err = run("spin(0.6) grun.sleep(0.05)", { GRUN_BLOCK_WARN_MS = "20" })

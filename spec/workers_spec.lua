@@ -167,6 +167,15 @@ describe("workers", function()
     end
   end)
 
+  it("say how long a stop may take", function()
+    for signal, text in pairs({ TERM = "SIGTERM: stopping within 7 s\n", INT = "SIGINT: stopping within 1 s\n" }) do
+      local child = serve({ "-w", "1", "--graceful-timeout", "7" })
+      child:signal(signal)
+      assert.equal(signal == "INT" and 130 or 0, child:wait())
+      assert.is_truthy(child:err():find(text, 1, true), child:err())
+    end
+  end)
+
   it("end with status 130 for ^C, at once", function()
     local child, address = serve({ "-w", "2" })
     local conn = assert(grun.connect(address))
@@ -243,6 +252,33 @@ describe("workers", function()
       assert.equal(1, status)
       assert.is_truthy(err:find(message, 1, true), err)
     end
+  end)
+
+  it("that are in a deadlock before they serve stop the master, with status 2", function()
+    for _, options in ipairs({ {}, { "--reload" }, { "--worker-timeout", "1" } }) do
+      local args = { "-w", "2" }
+      args[3], args[4] = options[1], options[2]
+      args[#args + 1] = helper.script("grun.event():wait()")
+      local _, err, status = helper.run_child(args, { timeout = 10 })
+      assert.equal(2, status, err)
+      assert.matches("grun: deadlock: 1 thread waits for what can never happen\nthread #1 .- waiting on event", err)
+      assert.matches("grun: worker %d %(pid %d+%) was in a deadlock and has ended before it served: stopping", err)
+    end
+  end)
+
+  it("that get into a deadlock are replaced; those that serve or wait for their start are in none", function()
+    local child, address = serve({ "-w", "2" }, [[
+      local e = grun.event()
+      grun.worker.on_start(function() e:set() end)
+      e:wait()
+      ]] .. SERVER .. [[
+      if grun.worker.id() == 2 then s:stop() e:clear() e:wait() end]])
+    child:expect_err("grun: deadlock: 1 thread waits")
+    child:expect_err("was in a deadlock and has ended; starting another in 0.1 s")
+    child:expect_err("starting another in 0.2 s")
+    assert.equal(1, ask(address).id)
+    assert.matches("grun: worker 2 %(pid %d+%) was", child:err())
+    assert.is_nil(child:err():find("grun: worker 1", 1, true))
   end)
 
   it("that serve nothing and end let the master end", function()

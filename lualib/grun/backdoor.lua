@@ -379,6 +379,16 @@ local function check(address, opts)
   end
 end
 
+local function default_address()
+  local control = require("grun.control")
+  local dir, message, code = control.runtime_dir()
+  if not dir then
+    return nil, message, code
+  end
+  control.owners(dir, "backdoor")
+  return ("unix:%s/%d.backdoor"):format(dir, ffi.C.getpid())
+end
+
 local M = {}
 
 ---@class grun.backdoor.options
@@ -395,7 +405,8 @@ local M = {}
 --- while it listens a deadlock is not reported, since it can be ended from there. Returns nil,
 --- message, code when it cannot listen. Parks.
 ---@param address? string default: a unix socket PID.backdoor in $XDG_RUNTIME_DIR/grun, or in
---- /tmp/grun-UID (root: /run/grun) where the former is not there or others can use it
+--- /tmp/grun-UID (root: /run/grun) where the former is not there or others can use it; those of
+--- dead processes are removed there
 ---@param opts? grun.backdoor.options
 ---@return grun.server|nil, string?, string?
 ---@async
@@ -403,11 +414,11 @@ function M.backdoor(address, opts)
   check(address, opts)
   opts = opts or {}
   if not address then
-    local dir, message, code = require("grun.control").runtime_dir()
-    if not dir then
+    local message, code
+    address, message, code = default_address()
+    if not address then
       return nil, message, code
     end
-    address = ("unix:%s/%d.backdoor"):format(dir, ffi.C.getpid())
   end
   local is_unix = address:find("^unix:") and not address:find("^unix:@")
   local started, message, code = server.server(address, new_handler(opts), {

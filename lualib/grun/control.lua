@@ -15,6 +15,7 @@ local json = require("grun.json")
 local MAX_CLIENTS = 16
 local MAX_ANSWER = 2 ^ 26 -- bytes; a request is a line of at most 64 KiB
 local IDLE = 30 -- seconds that a client may be silent, or not read
+local PROBE = 1 -- seconds to find out whether somebody listens
 local TIMEOUT = 5 -- seconds for an answer, unless told otherwise
 
 local M = {}
@@ -267,6 +268,40 @@ function M.directories()
     usable[#usable + 1] = native.directory(dir) and dir or nil
   end
   return usable
+end
+
+local function is_alive(pid)
+  local there, _, code = native.kill(pid, "0")
+  return there or code == "EPERM"
+end
+
+-- A fork of that process may serve what was its socket, or it lives in a container of its own.
+local function is_abandoned(path)
+  local conn, _, code = require("grun.socket").connect("unix:" .. path, { timeout = PROBE })
+  if conn then
+    conn:close()
+  end
+  return code == "ECONNREFUSED"
+end
+
+--- The processes that have sockets PID.kind in a directory of directories(). Those that dead ones
+--- have left there are removed.
+---@param dir string
+---@param kind string "sock" or "backdoor"
+---@return integer[]
+---@async
+function M.owners(dir, kind)
+  local list = {}
+  for _, entry in ipairs(require("grun.fs").list(dir) or {}) do
+    local number, suffix = entry.name:match("^(%d+)%.(%a+)$")
+    local pid = suffix == kind and entry.type == "socket" and tonumber(number)
+    if pid and is_alive(pid) then
+      list[#list + 1] = pid
+    elseif pid and is_abandoned(dir .. "/" .. entry.name) then
+      os.remove(dir .. "/" .. entry.name)
+    end
+  end
+  return list
 end
 
 -- Only in a directory that nobody else can write to, and only the process itself.

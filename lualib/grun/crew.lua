@@ -18,6 +18,7 @@ local M = {
   workers = {}, -- set of those whose process runs
   refuse = false, -- no sockets are given any more
   on_word = nil, -- fn(worker, line)
+  on_stillborn = nil, -- fn(worker, message): it could not be forked
   on_end = nil, -- fn(worker, exit status or nil, name of a signal)
 }
 
@@ -36,7 +37,7 @@ end
 ---@field id integer
 ---@field generation integer
 ---@field entry integer of the board
----@field process grun.process
+---@field process? grun.process nil until it is forked
 ---@field words grun.conn
 ---@field sockets grun.conn over which it gets descriptors
 ---@field started number
@@ -44,11 +45,13 @@ end
 ---@field asked boolean it was told to stop
 ---@field killed boolean by us
 ---@field listened boolean
+---@field deadlocked boolean
 local Worker = {}
 Worker.__index = Worker
 
 function Worker:name()
-  return ("worker %d (pid %d)"):format(self.id, self.process.pid)
+  return self.process and ("worker %d (pid %d)"):format(self.id, self.process.pid)
+    or ("worker %d (not forked yet)"):format(self.id)
 end
 
 function Worker:say(line)
@@ -70,7 +73,9 @@ end
 
 function Worker:kill()
   self.killed = true
-  self.process:kill("KILL")
+  if self.process then
+    self.process:kill("KILL")
+  end
 end
 
 --- Others go on in its place.
@@ -83,7 +88,9 @@ end
 --- Why it has ended, in words.
 function Worker:reason(code, signal)
   local _, silent = native.entry(self.entry)
-  if code then
+  if self.deadlocked then
+    return "was in a deadlock and has ended"
+  elseif code then
     return ("ended with status %d"):format(code)
   elseif plan.timeout > 0 and silent and silent >= plan.timeout
       and (signal == "SIGABRT" or signal == "SIGKILL") then
@@ -208,16 +215,30 @@ function M.execute(about, conn, more)
   return p, message
 end
 
--- Returns its process, or nil and a message.
-local function fork(zygote, about, words_end, sockets_end)
+-- What it is told until it is there, it reads then.
+local function attend_from_fork(worker, zygote, about, words_end, sockets_end)
   local p, message = zygote:fork(about, words_end:fd(), sockets_end:fd())
   words_end:close()
   sockets_end:close()
-  return p, message
+  if p then
+    worker.process, worker.started = p, core.now()
+    core.current().name = worker:name()
+    if worker.killed then
+      worker:kill()
+    end
+    return attend(worker)
+  end
+  worker.words:close()
+  worker.sockets:close()
+  agenda.put(function()
+    M.workers[worker] = nil
+    agenda.cancel(worker.deadline)
+    M.on_stillborn(worker, message)
+  end)
 end
 
---- Starts worker number `id` of `count`, forked from `zygote` if given. Returns it, or nil and why
---- it cannot be. Parks then.
+--- Starts worker number `id` of `count`. Returns it, or nil and why it cannot be. One that is
+--- forked, from `zygote`, comes later, or on_stillborn tells that it does not.
 ---@return grun.master.worker|nil, string?
 function M.start(id, count, generation, zygote)
   local entry = free_entry()
@@ -226,24 +247,25 @@ function M.start(id, count, generation, zygote)
   if not (words and sockets) then
     return nil, "no descriptors are left"
   end
-  local about = ("%d %d %d %d"):format(id, count, generation, entry)
-  local p, message
-  if zygote then
-    p, message = fork(zygote, about, words_end, sockets_end)
-  else
-    p, message = M.execute(about, words_end, sockets_end)
-  end
-  if not p then
-    words:close()
-    sockets:close()
-    return nil, message
-  end
   local worker = setmetatable({
-    id = id, generation = generation, entry = entry, process = p, words = words, sockets = sockets,
+    id = id, generation = generation, entry = entry, words = words, sockets = sockets,
     started = core.now(), ready = false, asked = false, killed = false, listened = false,
+    deadlocked = false,
   }, Worker)
+  local about = ("%d %d %d %d"):format(id, count, generation, entry)
+  if zygote then
+    spawn_daemon(worker:name(), attend_from_fork, worker, zygote, about, words_end, sockets_end)
+  else
+    local message
+    worker.process, message = M.execute(about, words_end, sockets_end)
+    if not worker.process then
+      words:close()
+      sockets:close()
+      return nil, message
+    end
+    spawn_daemon(worker:name(), attend, worker)
+  end
   M.workers[worker] = true
-  spawn_daemon(worker:name(), attend, worker)
   return worker
 end
 

@@ -21,7 +21,7 @@ local zygotes = require("grun.zygote")
 local SHORT = 1 -- seconds: who ends sooner after its start is started again only after a delay
 local DELAY_MIN, DELAY_MAX = 0.1, 5 -- seconds, doubling
 local QUICK = 1 -- seconds for a quick stop
-local INTERRUPTED = 130 -- exit status
+local DEADLOCK, INTERRUPTED = 2, 130 -- exit status
 
 local M = {}
 
@@ -164,7 +164,7 @@ end
 -- Stops all workers; asked again, sooner.
 local function stop(how, reason)
   if how == "graceful" and not stopping then
-    info("%s: stopping", reason)
+    info("%s: stopping within %g s", reason, plan.grace)
     stop_all("graceful", "drain", plan.grace)
   elseif how == "quick" and not stopping or stopping == "graceful" then
     stop_all("quick", "quick", QUICK)
@@ -271,6 +271,8 @@ local function commit()
   end_reload()
 end
 
+local SOME_WORKER = { name = function() return "a worker" end }
+
 local function abort_reload(worker, why)
   log("%s %s; the reload is given up, the workers so far go on", worker:name(), why)
   zygotes.abandon()
@@ -301,7 +303,7 @@ local function start_generation(zygote)
     end
     slot.timer = nil
     if not start_next(slot, zygote) then
-      return abort_reload({ name = function() return "a worker" end }, "could not be started")
+      return abort_reload(SOME_WORKER, "could not be started")
     end
   end
 end
@@ -385,6 +387,10 @@ function words.stopping(worker, slot)
   end
 end
 
+function words.deadlock(worker)
+  worker.deadlocked = true
+end
+
 function words.changed(_, _, file)
   info("%s has changed", crew.unescape(file))
   M.commands.reload()
@@ -410,7 +416,7 @@ end
 
 local function fail_at_start(worker, why)
   log("%s %s before it served: stopping", worker:name(), why)
-  status = 1
+  status = worker.deadlocked and DEADLOCK or 1
   stop("quick", "a worker failed")
 end
 
@@ -421,13 +427,30 @@ local function replace(worker, slot, why, clean)
     end_if_finished()
     return
   end
-  if short then
+  if short or worker.deadlocked then
     fill_later(slot)
     log("%s %s; starting another in %g s", worker:name(), why, slot.delay)
   else
     slot.delay = nil
     log("%s %s; starting another", worker:name(), why)
     fill(slot)
+  end
+end
+
+function crew.on_stillborn(worker, message)
+  local slot = slots[worker.id] or {}
+  if stopping then
+    return end_if_alone()
+  elseif slot.worker == worker then
+    slot.worker = nil
+    log("cannot start worker %d: %s", worker.id, message)
+    fill_later(slot)
+  elseif slot.next == worker then
+    slot.next = nil
+    log("cannot start worker %d: %s", worker.id, message)
+    if reloading then
+      abort_reload(SOME_WORKER, "could not be started")
+    end
   end
 end
 
@@ -537,7 +560,7 @@ M.commands = {
     local list = {}
     for worker in pairs(workers) do
       list[#list + 1] = {
-        id = worker.id, pid = worker.process.pid, generation = worker.generation,
+        id = worker.id, pid = worker.process and worker.process.pid, generation = worker.generation,
         ready = worker.ready, uptime = core.now() - worker.started,
         connections = native.entry(worker.entry), retiring = worker.asked,
       }
@@ -582,6 +605,9 @@ local function on_signals()
   on("TERM", function() stop("graceful", "SIGTERM") end)
   on("INT", function()
     status = INTERRUPTED
+    if not stopping then
+      info("SIGINT: stopping within %g s", QUICK)
+    end
     stop("quick", "SIGINT")
   end)
   on("HUP", reload)

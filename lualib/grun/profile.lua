@@ -11,8 +11,11 @@ local INTERVAL = 10 -- milliseconds
 
 --- Starts to sample. interval: milliseconds of processor time between samples (1 to 10000, default
 --- 10); file: where to write at the end of the process (%p in the name is its id), and at write().
---- Raises if it runs already.
+--- Raises if it runs already. Returns true, or nil, message, code when the file cannot be written.
 ---@param opts? { interval?: integer, file?: string }
+---@return true|nil
+---@return string? message
+---@return string? code
 function M.start(opts)
   opts = opts or {}
   local interval = opts.interval or INTERVAL
@@ -20,9 +23,14 @@ function M.start(opts)
     error("start: interval: milliseconds from 1 to 10000 expected, got " .. tostring(interval), 2)
   elseif opts.file ~= nil and type(opts.file) ~= "string" then
     error("start: file: string expected, got " .. type(opts.file), 2)
-  elseif not native.start(interval, opts.file) then
+  end
+  local ok, message, code = native.start(interval, opts.file)
+  if ok then
+    return true
+  elseif code == "EALREADY" then
     error("start: the profiler runs already", 2)
   end
+  return nil, message, code
 end
 
 --- Stops. Returns the text of what was sampled and the number of samples, and writes it to the

@@ -9,8 +9,10 @@ local core = require("grun.core")
 local grun = require("grun")
 local spawn_daemon = require("grun.thread").spawn_daemon
 
+local WARN = 2 -- level of the log
 local GRACE, UNWIND = 10, 1 -- seconds
 local SLICE = 500 -- threads cancelled before others run
+local SAY_AFTER = 1 -- seconds until it is said what is waited for
 local LOOK_AGAIN = 0.25 -- seconds until threads that came since are cancelled as well
 
 local M = {}
@@ -70,7 +72,7 @@ local function cancel(list, reason)
 end
 
 local function abandon(list, seconds)
-  M.write(("grun: %d %s not end within %g s and %s abandoned\n%s\n"):format(
+  M.write(("grun: %d %s not end within %.3g s and %s abandoned\n%s\n"):format(
     #list, #list == 1 and "thread did" or "threads did", seconds, #list == 1 and "is" or "are",
     require("grun.inspect").tree(core.current())))
   os.exit(status)
@@ -92,17 +94,30 @@ local function join(list, limit)
   end
 end
 
+local function say(reason, list)
+  local left = math.ceil(drained - core.now())
+  if left > 0 then
+    local text = "%s: waiting up to %d s for %d %s; another signal ends that"
+    require("grun.core.log").report(text:format(
+      reason, left, #list, #list == 1 and "thread" or "threads"), WARN)
+  end
+end
+
 local function stop(reason)
   for _, fn in ipairs(first_steps) do
     rawset(core.spawn(fn), "_first_step", true)
   end
-  local list, told = remaining(), {}
+  local list, told, said = remaining(), {}, M.of_worker ~= nil
   while #list > 0 and core.now() < drained + UNWIND do
     -- Threads that do not heed a cancel may start servers still.
     stop_servers(math.max(0, drained - core.now()), told)
     cancel(list, reason)
     join(list, math.min(core.now() + LOOK_AGAIN, drained + UNWIND))
     list = remaining()
+    if not said and #list > 0 and core.now() - began >= SAY_AFTER then
+      said = true
+      say(reason, list)
+    end
   end
   if #list > 0 then
     abandon(list, drained + UNWIND - began)

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- A worker process: what scripts can ask about it, and its side of what it says to its master.
 --
--- To the master goes one line each: "ready", "stopping", "retire" (replace me), "changed <file>".
+-- To the master goes one line each: "ready", "stopping", "retire" (replace me), "changed <file>",
+-- "deadlock" (the last).
 -- Back come "drain" (stop: nobody goes on), "retire" (stop: others go on), "quick", "reopen",
 -- "count N". On a connection of its own, "listen …" is answered by a descriptor, or by a line
 -- "<code> <message>": what reads lines would lose a descriptor that comes right after one.
@@ -13,6 +14,7 @@ local spawn_daemon = require("grun.thread").spawn_daemon
 local WORDS, BOARD, SOCKETS = 3, 4, 5 -- descriptors from the master
 local READY_AFTER = 5 -- seconds until a worker that opens no socket counts as ready
 local BEATS = 3 -- signs of life in one worker timeout
+local DEADLOCK = 2 -- exit status
 local LINGER = 1 -- seconds that clients of a stopping worker may still send a request
 
 ---@class grun.worker
@@ -346,7 +348,7 @@ end
 local function beat(timeout)
   while true do
     native.beat(timeout)
-    core.sleep(timeout / BEATS)
+    core.nap(timeout / BEATS)
   end
 end
 
@@ -366,6 +368,41 @@ local function count_requests(plan)
   end
 end
 
+-- ---- Deadlocks ----
+
+-- Runs what waits for the master, or the like, and hides no deadlock of the script's threads.
+local function aside(fn, ...)
+  core.overlook(true)
+  local ok, err = pcall(fn, ...)
+  core.overlook(false)
+  if not ok then
+    error(err, 0)
+  end
+end
+
+local function announce_in_time()
+  core.nap(READY_AFTER)
+  M.announce()
+end
+
+local function give_up()
+  me.say("deadlock")
+  os.exit(DEADLOCK)
+end
+
+-- Called in the hub. What is to run when this process serves may wake somebody still.
+local function on_deadlock()
+  if not announced and starters[1] then
+    spawn_daemon("announce", M.announce)
+  else
+    require("grun.inspect").deadlock()
+    spawn_daemon("deadlock", give_up)
+  end
+  return true
+end
+
+-- ---- What the options ask for ----
+
 -- From now on; one worker tells the master.
 local function watch_files(files)
   return require("grun.reload").watch(files, function(file)
@@ -381,7 +418,7 @@ local function connect(words, sockets)
   function me.say(line)
     conn:write(line, "\n")
   end
-  spawn_daemon("worker: master", obey, conn)
+  spawn_daemon("worker: master", aside, obey, conn)
 end
 
 --- What a worker does before anything is loaded, or the process that is forked into workers.
@@ -423,9 +460,10 @@ function M.join(text, words, sockets)
     spawn_daemon("worker: sign of life", beat, plan.timeout)
   end
   if plan.reload and me.id == 1 then
-    spawn_daemon("worker: changed files", me.watch or watch_files(plan.files))
+    spawn_daemon("worker: changed files", aside, me.watch or watch_files(plan.files))
   end
-  core.daemon(core.spawn_later(READY_AFTER, M.announce)[1])
+  spawn_daemon("worker: ready?", announce_in_time)
+  core.hooks.deadlock = on_deadlock
   core.current():link(function(script)
     if script:successful() then
       M.announce()

@@ -30,6 +30,7 @@ local coming -- the next generation's
 local stopped = false
 local all = {} -- set of those whose process runs
 local adopted = {} -- set of pids
+local turn = require("grun.lock").lock() -- to fork
 
 ---@class grun.master.zygote
 ---@field generation integer
@@ -73,7 +74,7 @@ end
 
 local function is_known(pid)
   for worker in pairs(crew.workers) do
-    if worker.process.pid == pid then
+    if worker.process and worker.process.pid == pid then
       return true
     end
   end
@@ -117,9 +118,10 @@ local function order(channel, about, words, sockets)
   end
 end
 
---- Makes a worker, which `about` describes and which gets the two descriptors. Returns its process,
---- or nil and a message. Parks.
-function Zygote:fork(about, words, sockets)
+local function fork(self, about, words, sockets)
+  if not all[self] or self.unwanted then
+    return nil, self:name() .. " has ended"
+  end
   native.adopt_orphans(true)
   local pid, message = order(self.channel, about, words, sockets)
   native.adopt_orphans(false)
@@ -134,6 +136,12 @@ function Zygote:fork(about, words, sockets)
   end
   look_after_strays(pid)
   return p, message
+end
+
+--- Makes a worker, which `about` describes and which gets the two descriptors. Returns its process,
+--- or nil and a message. One after the other. Parks.
+function Zygote:fork(about, words, sockets)
+  return turn:with(fork, self, about, words, sockets)
 end
 
 -- ---- Its life ----
@@ -152,7 +160,6 @@ end
 local function gone(self, why, on_end)
   all[self] = nil
   self.channel:close()
-  look_after_strays()
   if M.current == self then
     M.current = nil
   end
@@ -169,6 +176,8 @@ local function attend(self, on_ready, on_end)
     gone(self, code and ("ended with status %d"):format(code)
       or "was killed by " .. (signal or "somebody"), on_end)
   end)
+  -- Not while another one forks: its worker would be taken for a stray.
+  turn:with(look_after_strays)
 end
 
 -- Calls on_ready(zygote) when it has loaded, on_end(zygote, why) when it ends unasked. Returns it,

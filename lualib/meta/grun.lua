@@ -331,6 +331,11 @@ core.now = grun.now
 ---@async
 function core.nap(seconds) end
 
+--- For a daemon thread that waits for one thing at a time: from now on that is no reason to hope
+--- that other threads will be woken, so that it hides no deadlock; false: it is again.
+---@param on boolean
+function core.overlook(on) end
+
 --- As spawn, with the caller's caller as the place where the thread was spawned.
 ---@param fn fun(...): ...
 ---@param ... any

@@ -74,10 +74,12 @@ function loop.seed(n) end
 
 local profile = {}
 
---- Starts to sample. Returns true, or nothing if it runs already.
+--- Starts to sample. Returns true, or nil, message, code: "EALREADY" if it runs already.
 ---@param interval integer milliseconds
 ---@param path? string
----@return true?
+---@return true|nil
+---@return string? message
+---@return string? code
 function profile.start(interval, path) end
 
 --- Stops. Returns whether it was running.

@@ -4,6 +4,7 @@
 #include "bind/lib_profile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <luajit.h>
 #include <pthread.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bind/luautil.h"
@@ -37,7 +39,8 @@ static struct {
 	bool running;
 	int interval; /* milliseconds */
 	char *path;   /* or NULL: only taken by dump */
-	pid_t first;  /* which process was told to profile */
+	pid_t first;  /* whose file has that very name; 0 in a worker: its master's */
+	bool heeds_forks;
 	struct entry *buckets[BUCKETS];
 	size_t used;
 	uint64_t samples, other;
@@ -160,7 +163,7 @@ static void on_sample(void *data, lua_State *L, int samples, int vmstate)
 	count(text, at, (uint64_t)samples);
 }
 
-/* ---- Starting and stopping ---- */
+/* ---- Sampling ---- */
 
 static void forget(void)
 {
@@ -199,35 +202,7 @@ static void in_child(void)
 		gr_hub.on_poll = run_in_child;
 }
 
-bool gr_profile_start(int interval, const char *path)
-{
-	char *copy = path ? strdup(path) : NULL;
-
-	if (profile.running || (path && copy == NULL)) {
-		free(copy);
-		return false;
-	}
-	if (profile.first == 0) {
-		profile.first = getpid();
-		pthread_atfork(NULL, NULL, in_child);
-	}
-	free(profile.path);
-	profile.path = copy;
-	forget();
-	profile.interval = interval;
-	profile.running = true;
-	run();
-	return true;
-}
-
-static void stop(void)
-{
-	if (profile.running)
-		luaJIT_profile_stop(gr_lua.main);
-	profile.running = false;
-}
-
-/* ---- Output ---- */
+/* ---- Where to ---- */
 
 /* Where this process writes: %p is its id; children without one in the name get their own file. Heap, or NULL. */
 static char *output_path(void)
@@ -244,6 +219,82 @@ static char *output_path(void)
 		rc = asprintf(&path, "%s", profile.path);
 	return rc < 0 ? NULL : path;
 }
+
+/* As it is meant now, wherever the process has gone by the time it writes. Heap, or NULL. */
+static char *absolute(const char *path)
+{
+	char *dir, *whole = NULL;
+
+	if (*path == '/' || *path == '\0')
+		return strdup(path);
+	dir = getcwd(NULL, 0);
+	if (dir == NULL)
+		return strdup(path);
+	if (asprintf(&whole, "%s/%s", dir, path) < 0)
+		whole = NULL;
+	free(dir);
+	return whole;
+}
+
+/* Can it be written? The file is made if need be; what is in it stays, and a pipe's reader sees no end. Returns 0 or a
+ * negative errno. */
+static int check_writable(const char *path)
+{
+	struct stat st;
+	int fd;
+
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+		return access(path, W_OK) < 0 ? -errno : 0;
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	return fd < 0 ? -errno : close(fd);
+}
+
+static int set_path(const char *path)
+{
+	char *file;
+	int rc;
+
+	free(profile.path);
+	profile.path = path ? absolute(path) : NULL;
+	if (path == NULL)
+		return 0;
+	file = profile.path ? output_path() : NULL;
+	rc = file ? check_writable(file) : -ENOMEM;
+	free(file);
+	return rc;
+}
+
+/* ---- Starting and stopping ---- */
+
+int gr_profile_start(int interval, const char *path)
+{
+	int rc;
+
+	if (profile.running)
+		return -EALREADY;
+	if (!profile.heeds_forks) {
+		profile.heeds_forks = true;
+		profile.first = getenv("GRUN_WORKER") ? 0 : getpid();
+		pthread_atfork(NULL, NULL, in_child);
+	}
+	rc = set_path(path);
+	if (rc < 0)
+		return rc;
+	forget();
+	profile.interval = interval;
+	profile.running = true;
+	run();
+	return 0;
+}
+
+static void stop(void)
+{
+	if (profile.running)
+		luaJIT_profile_stop(gr_lua.main);
+	profile.running = false;
+}
+
+/* ---- Output ---- */
 
 static void write_stacks(FILE *file)
 {
@@ -285,11 +336,14 @@ void gr_profile_finish(void)
 
 /* ---- Lua ---- */
 
-/* start(interval_ms, path|nil) -> true, or nothing if it runs already */
+/* start(interval_ms, path|nil) -> true, or nil, message, code; "EALREADY": it runs */
 static int l_profile_start(lua_State *L)
 {
-	if (!gr_profile_start((int)luaL_checkinteger(L, 1), luaL_optstring(L, 2, NULL)))
-		return 0;
+	const char *path = luaL_optstring(L, 2, NULL);
+	int rc = gr_profile_start((int)luaL_checkinteger(L, 1), path);
+
+	if (rc < 0)
+		return gr_lua_failf(L, rc, "%s", path ? path : "profile");
 	lua_pushboolean(L, 1);
 	return 1;
 }

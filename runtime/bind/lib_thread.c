@@ -314,6 +314,13 @@ static int l_thread_daemon(lua_State *L)
 	return 0;
 }
 
+/* overlook(on): see gr_overlook. */
+static int l_thread_overlook(lua_State *L)
+{
+	gr_overlook(lua_toboolean(L, 1));
+	return 0;
+}
+
 static int l_thread_set_name(lua_State *L)
 {
 	struct gr_green *g = check_green(L, 1);
@@ -461,6 +468,7 @@ static const luaL_Reg functions[] = {
 	{"state", l_thread_state},
 	{"watch", l_thread_watch},
 	{"daemon", l_thread_daemon},
+	{"overlook", l_thread_overlook},
 	{"set_name", l_thread_set_name},
 	{"list", l_thread_list},
 	{"info", l_thread_info},

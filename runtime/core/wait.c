@@ -155,13 +155,18 @@ int gr_sleep_until(double until)
 	return gr_on_green() ? wait_for(until, 0, "sleep") : GR_MISUSE;
 }
 
+void gr_overlook(bool on)
+{
+	gr_hub.sources += on ? UINT32_MAX : 1;
+}
+
 int gr_nap_until(double until)
 {
 	int rc;
 
-	gr_hub.sources--;
+	gr_overlook(true);
 	rc = gr_sleep_until(until);
-	gr_hub.sources++;
+	gr_overlook(false);
 	return rc;
 }
 

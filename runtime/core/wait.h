@@ -48,6 +48,10 @@ int gr_sleep_until(double until);
 /* The same for threads that only tidy up: nothing that others wait for comes of it, so that it hides no deadlock. */
 int gr_nap_until(double until);
 
+/* For a daemon thread that parks only to wait for one thing at a time, such as one descriptor: from now on that is not
+ * among what may still wake a thread, so that it hides no deadlock; off: it is again. */
+void gr_overlook(bool on);
+
 /* Waits until nothing is ready and one poll of the loop brought nothing; returns 0 then. */
 int gr_idle(void);
 

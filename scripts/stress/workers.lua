@@ -2,8 +2,9 @@
 -- Storms against `grun serve -w`: a client that checks every answer, while workers are killed,
 -- reloaded, stopped or the program is upgraded.
 --
---   ./grun scripts/stress/workers.lua [kill|hup|term|upgrade|signals] [rounds]   default: all, 200
+--   ./grun scripts/stress/workers.lua [--preload] [kill|hup|term|upgrade|signals] [rounds]
 --
+-- Default: all, 200. --preload: the workers are forked from a process that has loaded the program.
 -- Prints key=value; status 1 when a request was lost that must not be.
 -- lost: fully sent and not answered. dead: the same, but of a worker that was killed (allowed).
 -- refused: connections that were refused.
@@ -12,17 +13,31 @@ local GRUN = os.getenv("GRUN") or arg[-1]
 local VERBOSE = os.getenv("VERBOSE")
 local KEEP_ALIVE, SHORT = 16, 4 -- clients that keep their connection, and that make one each time
 
+local preload = arg[1] == "--preload"
+if preload then
+  table.remove(arg, 1)
+end
+
 local app = os.tmpname() .. ".lua"
+local loaders = app .. ".pids" -- of the processes that have loaded it
 local file = assert(io.open(app, "w"))
-file:write([[
-local pid = require("grun.core.worker").pid()
-return function() return tostring(pid) end
-]])
+file:write(([[
+local pid = require("grun.core.worker").pid
+local file = assert(io.open(%q, "a"))
+file:write(pid(), "\n")
 file:close()
+return function() return tostring(pid()) end
+]]):format(loaders))
+file:close()
+
+local function clean_up()
+  os.remove(app)
+  os.remove(loaders)
+end
 
 local function fail(...)
   io.stderr:write(string.format(...), "\n")
-  os.remove(app)
+  clean_up()
   os.exit(1)
 end
 
@@ -38,7 +53,8 @@ end
 local function start(port)
   local master = assert(grun.process.spawn({
     GRUN, VERBOSE and "--log=info" or "-q", "serve", "-w", "2", "-b", "127.0.0.1:" .. port,
-    "--graceful-timeout", "3", app, stderr = not VERBOSE and "null" or nil,
+    "--graceful-timeout", "3", preload and "--preload" or app, preload and app or nil,
+    stderr = not VERBOSE and "null" or nil,
   }))
   local limit = grun.now() + 10
   repeat
@@ -52,11 +68,22 @@ local function start(port)
   fail("the master does not serve")
 end
 
+-- What workers are forked from.
+local function is_loader(pid)
+  local found = preload and io.open(loaders)
+  local text = found and found:read("*a") or ""
+  if found then
+    found:close()
+  end
+  return ("\n" .. text):find("\n" .. pid .. "\n", 1, true) ~= nil
+end
+
+-- Workers, and the next master.
 local function children(pid)
   local list = {}
   local found = io.open(("/proc/%d/task/%d/children"):format(pid, pid))
   for child in (found and found:read("*a") or ""):gmatch("%d+") do
-    list[#list + 1] = tonumber(child)
+    list[#list + 1] = not is_loader(child) and tonumber(child) or nil
   end
   if found then
     found:close()
@@ -364,4 +391,4 @@ for _, name in ipairs({ "kill", "hup", "term", "upgrade", "signals" }) do
     storms[name](rounds)
   end
 end
-os.remove(app)
+clean_up()

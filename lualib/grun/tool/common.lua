@@ -114,19 +114,11 @@ end
 
 --- The ids of processes with a control socket, ours left out. Removes sockets of dead ones.
 function M.processes()
-  local fs, list = require("grun.fs"), {}
+  local list = {}
   for _, dir in ipairs(control.directories()) do
-    for _, entry in ipairs(fs.list(dir) or {}) do
-      local pid = tonumber(entry.name:match("^(%d+)%.sock$"))
-      local there, _, code
-      if pid then
-        there, _, code = native.kill(pid, "0")
-      end
-      if pid and (there or code == "EPERM") then
-        list[#list + 1] = pid ~= native.pid() and pid or nil
-      elseif pid then
-        os.remove(dir .. "/" .. entry.name)
-      end
+    control.owners(dir, "backdoor")
+    for _, pid in ipairs(control.owners(dir, "sock")) do
+      list[#list + 1] = pid ~= native.pid() and pid or nil
     end
   end
   table.sort(list)
