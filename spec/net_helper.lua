@@ -34,6 +34,13 @@ function M.connected(keep, address, opts)
   return client, keep(assert(listener:accept()))
 end
 
+local probe, problem = grun.udp("udp://[::1]:0")
+if probe then
+  probe:close()
+end
+--- Why tests over IPv6 cannot run here; nil where they can.
+M.no_ipv6 = problem
+
 --- A path for a unix socket, removed after the test.
 function M.unix_path()
   local name = helper.tmpname()
