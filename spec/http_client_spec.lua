@@ -854,7 +854,7 @@ for part in m.iter_parts():
 
     it("when the server answers while we wait for it to read on", function()
       local tls = require("spec.tls_helper")
-      local over, open, before = grun.event(), 0, #grun.fs.list("/proc/self/fd")
+      local over, open = grun.event(), 0
       local function refuse(conn)
         open = open + 1
         read_head(conn)
@@ -868,6 +868,10 @@ for part in m.iter_parts():
       local name = helper.tmpname(large)
       local secure = assert(grun.server("tls://127.0.0.1:0", refuse, tls.server()))
       local urls = { scripted(refuse), (secure:address():gsub("tls", "https")) }
+      local function descriptors() -- without the control socket, which comes when it likes
+        return #grun.fs.list("/proc/self/fd") - (require("grun.control").fd() and 1 or 0)
+      end
+      local before = descriptors()
       for _, url in ipairs(urls) do
         for _, body in ipairs({ { body = large }, { file = name }, { body = function() return large end } }) do
           body.timeout, body.tls = 10, { verify = false }
@@ -881,7 +885,7 @@ for part in m.iter_parts():
       end
       secure:stop(1)
       local limit = grun.now() + 10 -- closing TLS takes a moment
-      while #grun.fs.list("/proc/self/fd") > before and grun.now() < limit do
+      while descriptors() >= before and grun.now() < limit do -- one less: the listener's
         grun.sleep(0.01)
       end
     end)
