@@ -189,7 +189,7 @@ describe("writing", function()
         a, b = pair()
       end
       local reader = helper.spawn(function()
-        grun.sleep(0.02)
+        grun.sleep(0.05)
         return read_all(a, #BIG)
       end)
       local ticks, n = coop.ticks(c[name], b, BIG)

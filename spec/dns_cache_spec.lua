@@ -408,7 +408,15 @@ describe("the example dns_cache asks", function()
     assert.equal(0, #dns.log())
   end)
 
-  test("[::1] and hosts by name too", function(keep)
+  test("hosts by name too", function(keep)
+    local server = keep(start({ "--timeout", "1", "127.0.0.1:1", "localhost:" .. dns.port }))
+    assert.equal("192.0.2.1", addresses(server:ask("ok.test")))
+  end)
+
+  test("[::1] too", function(keep)
+    if net.no_ipv6 then
+      return pending(net.no_ipv6)
+    end
     local v6 = grun.server("udp://[::1]:0", function(bytes)
       local query = parse(bytes)
       query.qr = true
@@ -416,8 +424,6 @@ describe("the example dns_cache asks", function()
     end)
     keep({ close = function() v6:stop(0) end })
     assert.equal(0, started(keep, (v6:address():match("//(.*)"))):ask("a.test").rcode)
-    local server = keep(start({ "--timeout", "1", "127.0.0.1:1", "localhost:" .. dns.port }))
-    assert.equal("192.0.2.1", addresses(server:ask("ok.test")))
   end)
 
   test("no more than so many at once, and meanwhile answers what it knows", function(keep)

@@ -34,6 +34,13 @@ function M.connected(keep, address, opts)
   return client, keep(assert(listener:accept()))
 end
 
+local probe, problem = grun.udp("udp://[::1]:0")
+if probe then
+  probe:close()
+end
+--- Why tests over IPv6 cannot run here; nil where they can.
+M.no_ipv6 = problem
+
 --- A path for a unix socket, removed after the test.
 function M.unix_path()
   local name = helper.tmpname()
@@ -51,14 +58,20 @@ function M.parked(fn, ...)
   return t
 end
 
---- n bytes without a short period, so that lost or repeated pieces show.
+local BLOCK = 65536 -- words of 8 bytes
+
+--- n bytes without a short period, so that lost or repeated pieces show: numbered blocks.
 function M.noise(n)
-  local pieces, seed = {}, 1
-  for i = 1, math.ceil(n / 8) do
+  local words, blocks, seed = {}, {}, 1
+  for i = 1, math.min(math.ceil(n / 8), BLOCK) - 1 do
     seed = (seed * 16807) % 2147483647
-    pieces[i] = ("%08x"):format(seed)
+    words[i] = ("%08x"):format(seed)
   end
-  return table.concat(pieces):sub(1, n)
+  local block = table.concat(words)
+  for i = 1, math.ceil(n / 8 / BLOCK) do
+    blocks[i] = ("%08x"):format(i) .. block
+  end
+  return table.concat(blocks):sub(1, n)
 end
 
 --- True, or in few words how two long texts differ.

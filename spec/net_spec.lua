@@ -40,6 +40,9 @@ describe("connect", function()
   end)
 
   test("tries the next address when one refuses", function(keep)
+    if net.no_ipv6 then
+      return pending(net.no_ipv6)
+    end
     local listener = keep(assert(grun.listen("tcp://[::1]:0", { v6only = true })))
     local port = listener:address():match("%d+$")
     local client = keep(assert(grun.connect("localhost:" .. port)))
@@ -123,6 +126,9 @@ describe("listen", function()
   end)
 
   test("on all interfaces takes IPv4 and IPv6", function(keep)
+    if net.no_ipv6 then
+      return pending(net.no_ipv6)
+    end
     local listener = keep(assert(grun.listen("tcp://:0")))
     local port = listener:address():match("^tcp://%[::%]:(%d+)$")
     for _, host in ipairs({ "127.0.0.1", "[::1]", "localhost", "" }) do
@@ -304,10 +310,12 @@ describe("waiting for a raw descriptor", function()
   end)
 
   test("notices that it was closed", function(keep)
+    local spare = keep(assert(grun.pair()))
     local a = keep(assert(grun.pair()))
     local reading = parked(grun.wait_readable, a:fd())
     local full = parked(a.write, a, ("x"):rep(4194304))
     local writing = parked(grun.wait_writable, a:fd(), 10)
+    spare:close() -- the control socket may come now and takes the lowest number, so not a's
     a:close()
     full:join()
     assert.same({ nil, "Bad file descriptor", "EBADF" }, { reading:get() })

@@ -138,12 +138,11 @@ describe("offload", function()
   end)
 
   it("computes beside a ticker", function()
-    local worst, last = 0, grun.now()
+    local ticks = 0
     local ticker = helper.spawn(function()
       while true do
         grun.sleep(0.001)
-        local now = grun.now()
-        worst, last = math.max(worst, now - last), now
+        ticks = ticks + 1
       end
     end)
     local threads = {}
@@ -159,7 +158,7 @@ describe("offload", function()
     grun.joinall(threads, { raise = true })
     ticker:kill()
     assert.equal(threads[1].error, nil)
-    assert.is_true(worst < 0.25, "worst gap: " .. worst)
+    assert.is_true(ticks > 20, ticks) -- a loop that computes itself ticks once per job
   end)
 
   it("uses several OS threads, up to the limit", function()

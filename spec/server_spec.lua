@@ -51,11 +51,14 @@ end
 describe("a server", function()
   for _, address in ipairs({ "tcp://127.0.0.1:0", "tcp://[::1]:0", "tcp://:0", "unix" }) do
     test("serves many clients at once on " .. address, function(keep)
+      if net.no_ipv6 and address:find("::1", 1, true) then
+        return pending(net.no_ipv6)
+      end
       local path = net.unix_path()
       local server, at = start(keep, echo, nil, address == "unix" and "unix:" .. path or address)
       local clients = {}
       for i = 1, 50 do
-        clients[i] = connect(keep, at)
+        clients[i] = connect(keep, (at:gsub("%[::%]", "127.0.0.1")))
       end
       for round = 1, 3 do
         for i = 1, 50 do

@@ -98,6 +98,9 @@ describe("a UDP socket", function()
   end)
 
   test("is dual stack without a host and shows mapped IPv4 peers as IPv4", function(keep)
+    if net.no_ipv6 then
+      return pending(net.no_ipv6)
+    end
     local server = udp(keep, "udp://:0")
     local four, six = udp(keep), udp(keep, "udp://[::1]:0")
     assert.equal("udp://[::]:" .. port_of(server), server:sockname())
@@ -117,6 +120,9 @@ describe("a UDP socket", function()
   end)
 
   test("with v6only or of one family reaches only that", function(keep)
+    if net.no_ipv6 then
+      return pending(net.no_ipv6)
+    end
     local six, four = udp(keep, "udp://:0", { v6only = true }), udp(keep)
     assert.same({ nil, "127.0.0.1: Address family not supported by protocol", "EAFNOSUPPORT" },
       { six:send("x", "127.0.0.1", 9) })
@@ -365,6 +371,12 @@ describe("a UDP socket", function()
     assert.is_true(sock:setoption("broadcast", false))
     assert.is_false(sock:getoption("broadcast"))
     assert.is_nil(sock:getoption("nodelay"))
+  end)
+
+  test("has options of IPv6", function(keep)
+    if net.no_ipv6 then
+      return pending(net.no_ipv6)
+    end
     udp(keep, "udp://[::1]:0", { ttl = 7, multicast_ttl = 3, multicast_loop = true,
       multicast_interface = "lo" })
   end)
@@ -584,15 +596,13 @@ describe("multicast", function()
         { reuse_addr = true })
       local ok, message = a:join_group(group, interface)
       if not ok then
-        print("multicast not tested: " .. message)
-        return
+        return pending(message)
       end
       assert(b:join_group(group, interface))
       local sender = udp(keep, address, { multicast_interface = interface })
       ok, message = sender:send("to all", group, port_of(a))
       if not ok then
-        print("multicast not tested: " .. message)
-        return
+        return pending(message)
       end
       assert.equal("to all", (a:recv(5)))
       assert.equal("to all", (b:recv(5)))
@@ -766,28 +776,35 @@ describe("other programs", function()
     eventually(function() return output() == "to nc\n" end)
   end)
 
-  test("socat echoes what it sends, over IPv4, IPv6 and a unix path", function(keep)
-    local probe = udp(keep)
-    local port = port_of(probe)
-    probe:close()
-    local path = net.unix_path()
-    for _, row in ipairs({
-      { ("UDP4-RECVFROM:%d,fork"):format(port), "udp://127.0.0.1:" .. port, "udp://127.0.0.1:0" },
-      { ("UDP6-RECVFROM:%d,fork,ipv6only=1"):format(port), "udp://[::1]:" .. port, "udp://[::1]:0" },
-      { ("UNIX-RECVFROM:%s,fork"):format(path), "unixgram:" .. path,
-        "unixgram:" .. net.unix_path() },
-    }) do
-      start(keep, ("socat %s EXEC:cat"):format(row[1]))
-      local sock = udp(keep, row[3])
+  -- What socat and we listen on; where socat does.
+  for socat, address in pairs({
+    ["UDP4-RECVFROM:%s,fork"] = "udp://127.0.0.1:",
+    ["UDP6-RECVFROM:%s,fork,ipv6only=1"] = "udp://[::1]:",
+    ["UNIX-RECVFROM:%s,fork"] = "unixgram:",
+  }) do
+    test("socat echoes what it sends: " .. address, function(keep)
+      if net.no_ipv6 and address:find("::1", 1, true) then
+        return pending(net.no_ipv6)
+      end
+      local ours, theirs = "0"
+      if address == "unixgram:" then
+        ours, theirs = net.unix_path(), net.unix_path()
+      else
+        local probe = udp(keep)
+        theirs = port_of(probe)
+        probe:close()
+      end
+      start(keep, ("socat %s EXEC:cat"):format(socat:format(theirs)))
+      local sock = udp(keep, address .. ours)
       local answer
       eventually(function()
-        if sock:peername() or sock:connect(row[2]) then
+        if sock:peername() or sock:connect(address .. theirs) then
           sock:send("round trip")
           answer = sock:recv(0.2)
         end
         return answer
       end)
       assert.equal("round trip", answer)
-    end
-  end)
+    end)
+  end
 end)

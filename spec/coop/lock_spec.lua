@@ -16,10 +16,10 @@ describe("a mutex", function()
       local seconds
       local ticks = coop.ticks(function()
         seconds = coop.parallel(4, function()
-          assert(c.locked(m, 0.01))
+          assert(c.locked(m, 0.03))
         end)
       end)
-      assert.is_true(seconds >= 0.04, seconds)
+      assert.is_true(seconds >= 0.12, seconds)
       assert.is_true(ticks >= 10, ticks)
     end)
 

@@ -85,7 +85,7 @@ describe("LuaSocket", function()
     end)
     local client = assert(socket.connect("127.0.0.1", port))
     finally(closing(server, client))
-    client:settimeout(0.03)
+    client:settimeout(0.1)
     local ticks, _, message = coop.ticks(client.receive, client, "*l")
     assert.equal("timeout", message)
     assert.is_true(ticks >= 5)
@@ -124,6 +124,9 @@ describe("LuaSocket", function()
   end)
 
   it("selects descriptors above 1023 among 2,000 connections", function()
+    if os.execute("prlimit --nofile=8192 true 2>/dev/null") ~= 0 then
+      return pending("this process may not open that many")
+    end
     local out, err, status = helper.run_script([[
       local socket = require("socket")
       local N, conns, threads = 2000, {}, {}

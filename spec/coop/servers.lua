@@ -204,6 +204,7 @@ function M.slapd()
   local file = assert(io.open(name, "w"))
   file:write(SLAPD:format(self.dir))
   file:close()
+  assert(run({ "chmod", "644", name }))
   self.socket = self.dir .. "/ldapi"
   return start(self, { program, "-d", "0", "-f", name, "-h",
     ("ldap://127.0.0.1:%d ldapi://%s"):format(self.port, (self.socket:gsub("/", "%%2F"))) },
