@@ -195,7 +195,8 @@ static int l_precondition_failed(lua_State *L)
 {
 	int64_t mtime = (int64_t)luaL_checknumber(L, 4);
 
-	lua_pushboolean(L, gr_precondition_failed(opt_slice(L, 1), opt_slice(L, 2), opt_slice(L, 3), mtime, time(NULL)));
+	lua_pushboolean(L,
+			gr_precondition_failed(opt_slice(L, 1), opt_slice(L, 2), opt_slice(L, 3), mtime, time(NULL)));
 	return 1;
 }
 

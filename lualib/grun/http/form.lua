@@ -187,7 +187,8 @@ local function open(req, config)
 end
 
 --- Goes through the parts of a multipart/form-data body, which are read while they arrive: use it
---- as `for part in assert(req:multipart()) do`. The iterator raises what the body's failure is.
+--- as `for part in assert(req:multipart()) do`. The iterator raises what the body's failure is; the
+--- answer is 400, 413 or 415 then, unless the handler catches it.
 function M.multipart(req, opts)
   local parts, message, code = open(req, configure("multipart", opts))
   if not parts then
