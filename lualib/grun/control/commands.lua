@@ -117,27 +117,42 @@ end
 
 local COLUMNS = "     ID STATE        AGE  CPU (s)  SWITCHES    MEM  THREAD\n"
 
--- JSON of one row; by hand, since there may be very many.
-local function quoted(name, value)
-  return value and (",\"%s\":%s"):format(name, json.quote(value)) or ""
+-- JSON of one row; by hand, since there may be very many. Most have some of their texts in common,
+-- which are quoted once: `known` is a table that is used for all of them.
+local function quoted(known, name, value)
+  if not value then
+    return ""
+  end
+  local texts = known[name]
+  if not texts then
+    texts = {}
+    known[name] = texts
+  end
+  local text = texts[value]
+  if not text then
+    text = (",\"%s\":%s"):format(name, json.quote(value))
+    texts[value] = text
+  end
+  return text
 end
 
 local ROW = [["id":%d,"parent":%d,"state":"%s","age":%.3f,"cpu":%.4f,"switches":%d]] ..
   ("%s"):rep(10)
 
-local function members(row)
+local function members(row, known)
   return ROW:format(row.id, row.parent, row.state, row.age, row.cpu, row.switches,
-      quoted("what", row.what), quoted("object", row.object), quoted("name", row.name),
-      quoted("at", row.at), quoted("spawned_at", row.spawned_at),
+      quoted(known, "what", row.what), quoted(known, "object", row.object),
+      quoted(known, "name", row.name), quoted(known, "at", row.at),
+      quoted(known, "spawned_at", row.spawned_at),
       row.left and (",\"left\":%.3f"):format(row.left) or "",
       row.stack and (",\"stack\":%d"):format(row.stack) or "",
       row.memory and (",\"memory\":%d"):format(row.memory) or "",
       row.daemon and ",\"daemon\":true" or "", row.cancelled and ",\"cancelled\":true" or "")
 end
 
--- The lines {"process":…,"threads":[ … ]}; line_of(row, thread) is what stands in the braces.
+-- The lines {"process":…,"threads":[ … ]}; line_of(row, known, thread) is what is in the braces.
 local function json_lines(next_row, line_of)
-  local state, first = "begin", true
+  local state, first, known = "begin", true, {}
   return function()
     if state == "begin" then
       state = "rows"
@@ -147,7 +162,7 @@ local function json_lines(next_row, line_of)
       if row then
         local comma = first and "" or ",\n"
         first = false
-        return ("%s{%s}"):format(comma, line_of(row, t))
+        return ("%s{%s}"):format(comma, line_of(row, known, t))
       end
       state = "end"
       return "\n]}\n"
@@ -203,9 +218,9 @@ local function only(wanted, memory)
   end
 end
 
-local function with_frames(row, t)
+local function with_frames(row, known, t)
   local in_lua, in_c = inspect.traceback(t)
-  return ("%s,\"lua\":%s,\"c\":%s"):format(members(row), json.encode(json.list(in_lua)),
+  return ("%s,\"lua\":%s,\"c\":%s"):format(members(row, known), json.encode(json.list(in_lua)),
     json.encode(json.list(in_c)))
 end
 
