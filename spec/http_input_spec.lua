@@ -39,7 +39,8 @@ local refused = {
     POST .. "Content-Length:  5 6\r\n\r\nx", POST .. "Content-Length: 1_0\r\n\r\nx",
     POST .. "Content-Length:\r\n\r\n", POST .. "Content-Length: 9223372036854775808\r\n\r\n",
     -- lines and fields
-    POST .. "A: b\r\n c\r\n\r\n", GET .. " Host: a\r\n\r\n", "GET / HTTP/1.1\n" .. HOST .. "\r\n", GET .. HOST .. "\n",
+    POST .. "A: b\r\n c\r\n\r\n", GET .. " Host: a\r\n\r\n", "GET / HTTP/1.1\n" .. HOST .. "\r\n",
+    GET .. HOST .. "\n",
     GET .. HOST .. "A: b\nB: c\r\n\r\n", GET .. HOST .. "A: b\rc\r\n\r\n", "GET /\r HTTP/1.1\r\n" .. HOST .. "\r\n",
     GET .. HOST .. "A: b\0c\r\n\r\n", GET .. HOST .. "A: b\1c\r\n\r\n", GET .. HOST .. "A: b\127c\r\n\r\n",
     GET .. "Host : a\r\n\r\n", GET .. HOST .. ": b\r\n\r\n", GET .. HOST .. "A\r\n\r\n", GET .. HOST .. "a(b: c\r\n\r\n",

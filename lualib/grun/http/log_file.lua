@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Where access logs go: files that they are appended to, and stdout. Several servers and processes
--- may share one: each write to a file is of whole lines. Nobody waits for the disk, or for who reads
--- stdout: a thread of its own writes what has come meanwhile.
+-- may share one: each write to a file is of whole lines. Nobody waits for the disk, or for who
+-- reads stdout: a thread of its own writes what has come meanwhile.
 
 local core = require("grun.core")
 local log = require("grun.log")

@@ -32,7 +32,10 @@ local MAX_UNSENT = 65536
 -- seconds that a connection must have been idle for.
 local ROOM, ROOM_EVERY, ROOM_AGE = 32, 0.1, 5
 
-local LIMITS = { max_line = 65535, max_header = 1048576, max_headers = 1024, max_body = 2 ^ 40 }
+local LIMITS = {
+  max_line = 65535, max_header = 1048576, max_headers = 1024, max_body = 2 ^ 40,
+  max_requests = 2 ^ 32 - 1,
+}
 
 -- Name of an option -> its types.
 local options = {
@@ -106,11 +109,12 @@ local function configure_gzip(config, option)
   end
 end
 
-local CAN_BE_0 = { max_requests = true, min_rate = true }
+local CAN_BE_0 = { max_requests = true, min_rate = true, trust_proxy = true }
 
 local function check_range(name, value)
-  if value < (CAN_BE_0[name] and 0 or 1) and not name:find("timeout") then
-    error(("server: option '%s' must be 1 or more"):format(name), 5)
+  local least = (CAN_BE_0[name] or name:find("timeout")) and 0 or 1
+  if not (value >= least) then
+    error(("server: option '%s' must be %d or more"):format(name, least), 5)
   elseif LIMITS[name] and value > LIMITS[name] then
     error(("server: option '%s' must be at most %d"):format(name, LIMITS[name]), 5)
   end
@@ -135,10 +139,13 @@ local function configure(app, opts, https)
   end
   if type(opts.server_header) == "string" and opts.server_header:find("[%c\127]") then
     error("server: option 'server_header' has control characters", 4)
+  elseif type(opts.server_header) == "string" and #opts.server_header > 63 then
+    error("server: option 'server_header' is longer than 63 bytes", 4)
   end
   config.server_header = opts.server_header or nil
   local proxies = opts.trust_proxy
   config.trust_proxy = proxies == true and 1 or proxies or 0
+  check_range("trust_proxy", config.trust_proxy)
   config.proxy_protocol = opts.proxy_protocol
   if opts.gzip then
     configure_gzip(config, opts.gzip)
