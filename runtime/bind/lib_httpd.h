@@ -64,7 +64,7 @@ struct gr_httpd_conn {
 	/* the request's body */
 	bool want_continue; /* the client waits for "100 Continue" before it sends the body */
 	struct gr_body body;
-	int fallback; /* status if the handler chooses none; 0 = the usual one */
+	int fallback;       /* status if the handler chooses none; 0 = the usual one */
 	/* the response */
 	uint8_t method;             /* of the request: enum gr_http_method */
 	uint8_t minor;              /* of the request's version */

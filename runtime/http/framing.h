@@ -9,8 +9,7 @@
 static inline bool gr_framing_cares(const char *name, size_t len)
 {
 	const uint32_t lengths = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 14 | 1 << 17;
-	const uint32_t letters =
-		1 << ('h' & 31) | 1 << ('e' & 31) | 1 << ('u' & 31) | 1 << ('c' & 31) | 1 << ('t' & 31);
+	const uint32_t letters = 1 << ('h' & 31) | 1 << ('e' & 31) | 1 << ('u' & 31) | 1 << ('c' & 31) | 1 << ('t' & 31);
 
 	return len < 32 && (lengths >> len & 1) && (letters >> (*name & 31) & 1);
 }

@@ -154,6 +154,7 @@ static void check_known(const struct parsed *p, int kind, const char *text, size
 {
 	static const char *const lines[] = {"GET /other HTTP/1.1\r\n", "POST http://a/ HTTP/1.1\r\n",
 					    "GET / HTTP/1.0\r\n"};
+	static const struct gr_slice field = {"a:b\r\n", 5};
 	struct known known = {p, text};
 	size_t block = p->h.block, n = strlen(lines[choice % 3]), at = choice % len;
 	char *other = malloc(len + n);
@@ -166,9 +167,9 @@ static void check_known(const struct parsed *p, int kind, const char *text, size
 	memcpy(other + n, text + block, len - block);
 	check_alike(known, kind, other, len - block + n, choice / 8 + 1);
 	memcpy(other, text, len);
-	memcpy(other + block, "a:b\r\n", 5);
-	memcpy(other + block + 5, text + block, len - block);
-	check_alike(known, kind, other, len + 5, choice / 8 + 1);
+	memcpy(other + block, field.p, field.len);
+	memcpy(other + block + field.len, text + block, len - block);
+	check_alike(known, kind, other, len + field.len, choice / 8 + 1);
 	free(other);
 }
 
