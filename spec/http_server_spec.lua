@@ -687,6 +687,24 @@ describe("an HTTP server", function()
     assert.matches('"GET /bad HTTP/1%.1" 404 14 "%-" "%-"$', lines[2])
   end)
 
+  it("writes what a format of gunicorn's atoms says", function()
+    local out, err = helper.run_script([[
+      local grun = require("grun")
+      local format = "%(m)s|%(U)s|%(q)s|%(H)s|%(B)s|%({X-In}i)s|%({x-kind}o)s|%({gone}o)s|"
+        .. "%({REQUEST_METHOD}e)s|%({PATH_INFO}e)s|%({HTTP_X_IN}e)s|%({GRUN_BLOCK_WARN_MS}e)s|%({NO}e)s"
+      local server = grun.server("http://127.0.0.1:0", function(_, res)
+        res:header("X-Kind", "b\"ig")
+        return "hello"
+      end, { access_log = format })
+      grun.http.get(server:address() .. "/a%20b?c", { headers = { ["X-In"] = "1" } })
+      local conn = grun.connect((server:address():gsub("http", "tcp")))
+      conn:write("\22\3\1")
+      conn:read("a")
+      os.exit(0)
+    ]])
+    assert.equal('GET|/a%20b|c|HTTP/1.1|5|1|b\\x22ig|-|GET|/a b|1|0|-\n-|-||HTTP/-|29|-|-|-|-|-|-|0|-\n', out, err)
+  end)
+
   it("writes into it also what it refuses, and answers that nobody takes", function()
     local lines = {}
     local port, server = serve(function() return ("x"):rep(1e7) end, {
@@ -748,6 +766,7 @@ describe("an HTTP server", function()
     assert.matches("option 'trust_proxy' must be 0 or more", try({ trust_proxy = -1 }))
     assert.matches("option 'server_header' is longer", try({ server_header = ("x"):rep(64) }))
     assert.matches("unknown atom %%%(y%)s", try({ access_log = "%(y)s" }))
+    assert.matches("unknown atom %%%({a}x%)s", try({ access_log = "%({a}x)s" }))
     assert.matches('bad port "80x"', select(2, grun.server("http://127.0.0.1:80x", print)), 1, true)
     assert.matches('bad port "80/x"', select(2, grun.server("http://127.0.0.1:80/x", print)), 1, true)
     assert.matches("unknown option 'max_body'",

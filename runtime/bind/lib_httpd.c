@@ -285,7 +285,7 @@ void gr_httpd_push_peer(lua_State *L, const struct gr_httpd_conn *c)
 		lua_pushnil(L);
 }
 
-/* The same, and tells the log. Stack: 3 log or nil, 4 environment, 5 the line. */
+/* The same, and tells the log. Stack: 1 state, 3 log or nil, 4 environment, 5 the line. */
 static void refuse_and_log(lua_State *L, struct gr_httpd_conn *c, int rc)
 {
 	c->status = 0;
@@ -293,13 +293,14 @@ static void refuse_and_log(lua_State *L, struct gr_httpd_conn *c, int rc)
 	refuse(c, rc);
 	if (c->logged && c->status) {
 		lua_pushvalue(L, 3);
+		lua_pushvalue(L, 1);
 		lua_pushnil(L);
 		lua_pushinteger(L, c->status);
 		lua_pushnumber(L, (lua_Number)c->sent);
 		lua_pushnumber(L, 0);
 		gr_httpd_push_peer(L, c);
 		lua_pushvalue(L, 5);
-		lua_call(L, 6, 0);
+		lua_call(L, 7, 0);
 	}
 }
 
@@ -352,11 +353,12 @@ static int end_of_connection(lua_State *L, int rc)
 static void log_response(lua_State *L, const struct gr_httpd_conn *c)
 {
 	lua_pushvalue(L, 3);
+	lua_pushvalue(L, 1);
 	lua_rawgeti(L, 4, GR_HTTPD_REQUEST);
 	lua_pushinteger(L, c->status);
 	lua_pushnumber(L, (lua_Number)c->sent);
 	lua_pushnumber(L, gr_now() - c->began);
-	lua_call(L, 4, 0);
+	lua_call(L, 5, 0);
 }
 
 /* Ends a request whose response is complete. Returns whether another one may follow. */
@@ -371,7 +373,8 @@ static bool end_request(lua_State *L, struct gr_httpd_conn *c)
 	return c->body.kind == GR_BODY_NONE || gr_httpd_skip_body(c);
 }
 
-/* run(state, handler [, log]): serves requests until the connection is to be closed. Errors of the handler come out. */
+/* run(state, handler [, log]): serves requests until the connection is to be closed. Errors of the handler come out.
+ * log(state, request, status, bytes, seconds), or, for what was no request, log(state, nil, status, bytes, 0, peer, line). */
 static int l_run(lua_State *L)
 {
 	struct gr_httpd_conn *c = check_conn(L);
@@ -485,6 +488,12 @@ static int l_request(lua_State *L)
 	return 1;
 }
 
+/* field(state, name) -> a field that the handler has set of the present response, or nil. */
+static int l_field(lua_State *L)
+{
+	return gr_httpd_push_field(L, check_conn(L));
+}
+
 /* idle_since(state) -> when the connection began to wait for a request; nil when it does not. */
 static int l_idle_since(lua_State *L)
 {
@@ -514,6 +523,7 @@ static const luaL_Reg functions[] = {
 	{"abandon", l_abandon},
 	{"linger", l_linger},
 	{"request", l_request},
+	{"field", l_field},
 	{"is_idle", l_is_idle},
 	{"idle_since", l_idle_since},
 	{"response", gr_httpd_l_response},

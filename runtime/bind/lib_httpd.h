@@ -147,6 +147,10 @@ int gr_httpd_l_request_read(lua_State *L);
 
 void gr_httpd_response_init(lua_State *L);
 
+/* Pushes the field of that name, at index 2, that the handler has set of the present response, the first one; nothing for
+ * none. Index 1 is a response or a connection's state. Returns the number of values. */
+int gr_httpd_push_field(lua_State *L, const struct gr_httpd_conn *c);
+
 /* Pushes the response to the present request. */
 void gr_httpd_push_response(lua_State *L, struct gr_httpd_conn *c, int env);
 

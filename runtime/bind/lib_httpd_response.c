@@ -308,8 +308,7 @@ static int l_response_status(lua_State *L)
 	return 1;
 }
 
-/* Pushes the value of a field that the handler has set, the first of that name, or nil. */
-static int push_field(lua_State *L, const struct gr_httpd_conn *c)
+int gr_httpd_push_field(lua_State *L, const struct gr_httpd_conn *c)
 {
 	const char *name = luaL_checkstring(L, 2);
 
@@ -331,7 +330,7 @@ static int l_response_header(lua_State *L)
 	struct gr_httpd_conn *c = lua_isnoneornil(L, 3) ? check_response(L) : check_open(L);
 
 	if (lua_isnoneornil(L, 3))
-		return push_field(L, c);
+		return gr_httpd_push_field(L, c);
 	luaL_checkstring(L, 2);
 	luaL_checkstring(L, 3);
 	lua_settop(L, 3);

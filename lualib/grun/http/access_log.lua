@@ -2,6 +2,7 @@
 -- Access logs: lines made of gunicorn's atoms (its manual, "access_log_format").
 
 local core = require("grun.core")
+local httpd = require("grun.core.httpd")
 local log_file = require("grun.http.log_file")
 local thread = require("grun.thread")
 
@@ -47,7 +48,7 @@ local function request_line(req)
   return req.line or ("%s %s HTTP/%s"):format(req.method, req.target, req.version)
 end
 
--- Name of an atom -> fn(req, status, bytes, seconds).
+-- Name of an atom -> fn(req, status, bytes, seconds, state).
 local atoms = {
   h = host,
   l = function() return "-" end,
@@ -70,11 +71,33 @@ local atoms = {
   p = function() return tostring(require("grun.core.worker").pid()) end,
 }
 
--- "%({name}i)s": a field of the request.
-local function field(name)
-  return function(req)
-    return req:header(name) or "-"
+-- Letter behind "%({name}" -> fn(name), which makes such a function for it.
+local named_atoms = {
+  i = function(name) -- a field of the request
+    return function(req)
+      return req:header(name) or "-"
+    end
+  end,
+  o = function(name) -- a field that the handler has set of the response
+    return function(_, _, _, _, state)
+      return httpd.field(state, name) or "-"
+    end
+  end,
+  e = function(name) -- a CGI variable of the request, else one of the process's environment
+    local variable = require("grun.http.wsapi").variable
+    return function(req)
+      return variable(req, name) or os.getenv(name) or "-"
+    end
+  end,
+}
+
+-- The function of an atom; nil for an unknown one.
+local function find_atom(atom)
+  local name, letter = atom:match("^{(.+)}(%a)$")
+  if name then
+    return named_atoms[letter] and named_atoms[letter](name)
   end
+  return atoms[atom]
 end
 
 -- A list of texts and functions.
@@ -86,8 +109,7 @@ local function compile(format)
       break
     end
     pieces[#pieces + 1] = format:sub(at, from - 1)
-    local header = atom:match("^{(.+)}i$")
-    pieces[#pieces + 1] = header and field(header) or atoms[atom]
+    pieces[#pieces + 1] = find_atom(atom)
       or error("server: option 'access_log': unknown atom %(" .. atom .. ")s", 5)
     at = to + 1
   end
@@ -109,7 +131,7 @@ local function to_file(path)
   return sink or error("server: option 'access_log_file': " .. message, 5)
 end
 
---- Makes fn(req, status, bytes, seconds [, peer, line]) that writes a line, as the option says:
+--- Makes fn(state, req, status, bytes, seconds [, peer, line]) that writes a line, as the option says:
 --- true, the name of a format, a format, or a function that gets lines in the combined format. With
 --- a `path` lines are appended to that file instead. What is no request has the client's address
 --- and the first line that came instead of `req`.
@@ -121,8 +143,8 @@ function M.new(option, path)
     format = named[option] or option
   end
   local pieces = compile(format)
-  local function log(req, status, bytes, seconds, peer, line)
-    return sink(format_line(pieces, req or refused(peer, line), status, bytes, seconds))
+  local function log(state, req, status, bytes, seconds, peer, line)
+    return sink(format_line(pieces, req or refused(peer, line), status, bytes, seconds, state))
   end
   -- A log that fails must not end connections. What cancels the thread is not the log's failure.
   return function(...)

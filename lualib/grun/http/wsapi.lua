@@ -64,6 +64,20 @@ local function lookup(req, app, name)
   return field and req:header((field:gsub("_", "-")))
 end
 
+local NO_APP = { prefix = "" }
+
+--- The CGI variable of a request, as text, or nil.
+---@param req grun.http.request
+---@param name string
+---@return string?
+function M.variable(req, name)
+  if name == "PATH_INFO" then
+    return req.path
+  end
+  local value = lookup(req, NO_APP, name)
+  return type(value) == "string" and value or nil
+end
+
 -- env.input: what is left of the body, `length` bytes. A body that came without a length has been
 -- read already and is `text`.
 local function new_input(req, length, text)
