@@ -68,9 +68,9 @@ end
 ---@field max_requests? integer on one connection; then it is closed. 0, the default: any number
 ---@field server_header? string|false the Server field; none by default
 ---@field access_log? boolean|string|fun(line: string) true or "combined", "common", or a format
----with gunicorn's atoms such as "%(h)s %(r)s %(s)s %({referer}i)s" (i: the request's fields, o: those
----that the handler sets, e: CGI variables, else the environment's); lines go to stdout, or to the
----function
+---with gunicorn's atoms such as "%(h)s %(r)s %(s)s %({referer}i)s" (i: the request's fields, o:
+---those that the handler sets, e: CGI variables, else the environment's); lines go to stdout, or to
+---the function
 ---@field access_log_file? string where they are appended to instead, even without access_log; what
 ---processes share; SIGUSR1 opens it anew
 ---@field trust_proxy? boolean|integer believe X-Forwarded-For, -Proto and -Host of so many proxies
