@@ -43,7 +43,8 @@ local refused = {
     GET .. HOST .. "\n",
     GET .. HOST .. "A: b\nB: c\r\n\r\n", GET .. HOST .. "A: b\rc\r\n\r\n", "GET /\r HTTP/1.1\r\n" .. HOST .. "\r\n",
     GET .. HOST .. "A: b\0c\r\n\r\n", GET .. HOST .. "A: b\1c\r\n\r\n", GET .. HOST .. "A: b\127c\r\n\r\n",
-    GET .. "Host : a\r\n\r\n", GET .. HOST .. ": b\r\n\r\n", GET .. HOST .. "A\r\n\r\n", GET .. HOST .. "a(b: c\r\n\r\n",
+    GET .. "Host : a\r\n\r\n", GET .. HOST .. ": b\r\n\r\n", GET .. HOST .. "A\r\n\r\n",
+    GET .. HOST .. "a(b: c\r\n\r\n",
     "\r\n\r\n" .. GET .. HOST .. "\r\n", "\n" .. GET .. HOST .. "\r\n",
     -- whom is it for?
     GET .. "\r\n", GET .. HOST .. HOST .. "\r\n", GET .. "Host: a b\r\n\r\n", GET .. "Host: u@a\r\n\r\n",
