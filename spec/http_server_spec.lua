@@ -197,6 +197,25 @@ describe("an HTTP server", function()
       end
     end)
 
+    it("is not kept while its connection is idle", function()
+      local seen = setmetatable({}, { __mode = "k" })
+      local port = serve(function(req)
+        req.mine = {}
+        seen[req], seen[req.mine] = true, true
+        return "done"
+      end)
+      local conn = connect(port)
+      for _ = 1, 2 do
+        conn:write("GET / HTTP/1.1\r\nHost: a\r\nX-Long: " .. ("x"):rep(500) .. "\r\n\r\n")
+        assert.equal("done", response(conn).body)
+      end
+      grun.sleep(0.01)
+      collectgarbage()
+      collectgarbage()
+      assert.is_nil(next(seen))
+      conn:close()
+    end)
+
     it("is over when the response is, and refuses a second one", function()
       local kept_req, kept_res, first, second
       local port = serve(function(req, res)
