@@ -514,14 +514,14 @@ describe("in a process of its own", function()
       end)
       local pid = posix.fork()
       if pid == 0 then
-        posix.nanosleep(0, 30000000)
+        posix.nanosleep(0, 200000000)
         require("posix.unistd")._exit(7)
       end
       local got, how, code = posix.wait(pid)
       print(got == pid, how, code, ticks > 5)
       print(posix.wait(-1) == nil)
       local before = ticks
-      print(posix.sleep(0), posix.rpoll(posix.pipe(), 20), ticks - before > 2)
+      print(posix.sleep(0), posix.rpoll(posix.pipe(), 100), ticks - before > 2)
       ticker:kill()
     ]])
     assert.equal("true\texited\t7\ttrue\ntrue\n0\t0\ttrue\n", out)
