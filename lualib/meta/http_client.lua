@@ -55,7 +55,8 @@ local M = {}
 --- is one of success (2xx): then all is sent first, and up to a MiB of a streaming response taken
 --- meanwhile. Returns nil, message, code on failure: "timeout", "closed" (the server closed too
 --- early; over TLS also "truncated"), "protocol" (it does not speak HTTP), "too_large", "redirect"
---- (too many, or one that is refused), "proxy", "bad_address" (the URL), or what grun.connect gives.
+--- (too many, or one that is refused), "proxy", "bad_address" (the URL), or what grun.connect
+--- gives.
 --- Parks.
 ---@param opts grun.http.request.options
 ---@return grun.http.client.response|nil, string?, string?

@@ -132,9 +132,9 @@ local function to_file(path)
 end
 
 --- Makes fn(state, req, status, bytes, seconds [, peer, line]) that writes a line, as the option
---- says: true, the name of a format, a format, or a function that gets lines in the combined format.
---- With a `path` lines are appended to that file instead. What is no request has the client's
---- address and the first line that came instead of `req`.
+--- says: true, the name of a format, a format, or a function that gets lines in the combined
+--- format. With a `path` lines are appended to that file instead. What is no request has the
+--- client's address and the first line that came instead of `req`.
 function M.new(option, path)
   local sink, format = path and to_file(path) or log_file.stdout(), COMBINED
   if type(option) == "function" then

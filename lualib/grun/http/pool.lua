@@ -312,8 +312,8 @@ local M = {}
 
 local pools = setmetatable({}, { __mode = "k" })
 
---- Closes what is idle in all pools. A process that is to be forked may not keep it, nor the threads
---- that look after it.
+--- Closes what is idle in all pools. A process that is to be forked may not keep it, nor the
+--- threads that look after it.
 function M.close_idle()
   for pool in pairs(pools) do
     pool:close_idle()
