@@ -132,17 +132,19 @@ static void do_nothing(void)
 {
 }
 
-static void (*on_leave)(void) = do_nothing;
+static void (*on_leave)(void) = do_nothing, (*on_handover)(void);
 
 /* All that is to be done rides on the one test that every switch makes: on_switch is never NULL then. */
 static void before_switch(struct gr_green *self, struct gr_green *next)
 {
-	void (*f)(void) = gr_hub.on_switch, (*leave)(void) = on_leave;
+	void (*f)(void) = gr_hub.on_switch, (*leave)(void) = on_leave, (*handover)(void) = on_handover;
 
-	gr_hub.on_switch = gr_hub.trace ? do_nothing : NULL;
+	gr_hub.on_switch = gr_hub.trace || handover ? do_nothing : NULL;
 	on_leave = do_nothing;
 	f();
 	leave();
+	if (handover && self != &hub_context && next != &hub_context)
+		handover();
 	if (gr_hub.trace)
 		gr_hub.trace(self, next);
 }
@@ -157,6 +159,13 @@ void gr_green_on_leave(void (*fn)(void))
 {
 	on_leave = fn;
 	gr_green_trace();
+}
+
+void gr_green_on_handover(void (*fn)(void))
+{
+	on_handover = fn;
+	if (fn)
+		gr_green_trace();
 }
 
 void gr_green_trace(void)

@@ -159,6 +159,8 @@ void gr_green_end_turn(void);
 /* Calls fn once, before the next switch, for what must not wait as long as the current thread may. Must not switch. One at
  * a time. */
 void gr_green_on_leave(void (*fn)(void));
+/* From now on calls fn before every switch from one thread straight to another; NULL: no more. Must not switch. */
+void gr_green_on_handover(void (*fn)(void));
 /* From now on gr_hub.trace is called before every switch. */
 void gr_green_trace(void);
 /* See gr_hub_seed. */

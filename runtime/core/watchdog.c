@@ -247,13 +247,19 @@ static void find_loop(void)
 	pthread_getcpuclockid(dog.loop, &dog.clock);
 }
 
-/* The watchdog's OS thread is the parent's. Another one starts when this child's loop is polled, if it ever is. */
+static void at_handover(void)
+{
+	gr_watchdog_tick(true);
+}
+
+/* The watchdog's OS thread is the parent's. Another one starts when this child's loop runs, if it ever does. */
 static void in_child(void)
 {
 	find_loop();
 	dog.has_timer = false; /* timers are not inherited */
 	pthread_mutex_init(&dog.lock, NULL);
 	dog.started = dog.told = false;
+	gr_green_on_handover(at_handover);
 	dog.untold = 0;
 	dog.stats = (struct gr_watchdog_stats){0, 0};
 	atomic_store(&dog.asleep, 0);
@@ -263,6 +269,7 @@ static void in_child(void)
 static void start(void)
 {
 	dog.started = true; /* also when it fails: trying again would not help */
+	gr_green_on_handover(NULL);
 	if (dog.has_timer)
 		timer_delete(dog.timer);
 	dog.has_timer = false;
@@ -270,8 +277,8 @@ static void start(void)
 }
 
 /* On the loop's OS thread. Scripts that neither wait nor compute for long do without the other one: it starts after the
- * first poll, or when START_AFTER seconds of processor time were used before that. Then a timer sends the signal of
- * core/stall.h, whose handler asks here. */
+ * first poll, or when a thread hands over to another without one, or when START_AFTER seconds of processor time were used
+ * before that. Then a timer sends the signal of core/stall.h, whose handler asks here. */
 static void watch_start(void)
 {
 	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGURG};
@@ -300,6 +307,7 @@ static void prepare(void)
 	pthread_atfork(before_fork, after_fork, in_child);
 	find_loop();
 	gr_stall_init();
+	gr_green_on_handover(at_handover);
 	watch_start();
 }
 
