@@ -12,7 +12,8 @@ local spawn_daemon = require("grun.thread").spawn_daemon
 local WARN = 2 -- level of the log
 local GRACE, UNWIND = 10, 1 -- seconds
 local SLICE = 500 -- threads cancelled before others run
-local SAY_AFTER = 1 -- seconds until it is said what is waited for
+local SAY_AFTER = 1 -- seconds until it is said what is waited for ...
+local WORTH_SAYING = 2 -- ... if it may take so many more
 local LOOK_AGAIN = 0.25 -- seconds until threads that came since are cancelled as well
 
 local M = {}
@@ -96,7 +97,7 @@ end
 
 local function say(reason, list)
   local left = math.ceil(drained - core.now())
-  if left > 0 then
+  if left >= WORTH_SAYING then
     local text = "%s: waiting up to %d s for %d %s; another signal ends that"
     require("grun.core.log").report(text:format(
       reason, left, #list, #list == 1 and "thread" or "threads"), WARN)
