@@ -87,23 +87,7 @@ local taken = {
 }
 
 describe("what comes to an HTTP server", function()
-  local servers = {}
-
-  local function serve(handler, opts)
-    return http.serve(servers, handler, opts)
-  end
-
-  local function test(name, body)
-    it(name, function()
-      finally(function()
-        for _, server in ipairs(servers) do
-          server:stop(0)
-        end
-        servers = {}
-      end)
-      body()
-    end)
-  end
+  local test, serve = http.test(it, function(fn) finally(fn) end)
 
   local smuggled
 
