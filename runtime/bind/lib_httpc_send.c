@@ -176,21 +176,6 @@ static int l_wait(lua_State *L)
 	return 1;
 }
 
-/* The first `done` bytes of these are sent. Returns how many entries there are left. */
-static int rest_of(const struct iovec *all, int n, size_t done, struct iovec *rest)
-{
-	int left = 0;
-
-	for (int i = 0; i < n; i++) {
-		size_t skip = done < all[i].iov_len ? done : all[i].iov_len;
-
-		done -= skip;
-		if (all[i].iov_len > skip)
-			rest[left++] = (struct iovec){(char *)all[i].iov_base + skip, all[i].iov_len - skip};
-	}
-	return left;
-}
-
 /* In one's turn to write. Returns 1, 0 when the server answered before all was sent, or an error. */
 static int send_watching(struct gr_stream *s, size_t room, const struct iovec *all, int n, double until)
 {
@@ -199,7 +184,7 @@ static int send_watching(struct gr_stream *s, size_t room, const struct iovec *a
 	int rc;
 
 	for (;;) {
-		rc = gr_stream_writev(s, rest, rest_of(all, n, sent, rest), 0, &sent);
+		rc = gr_stream_writev(s, rest, gr_stream_rest(all, n, sent, rest), 0, &sent);
 		if (rc != GR_TIMEOUT)
 			return rc < 0 ? rc : 1;
 		rc = wait_either(s, room, until);

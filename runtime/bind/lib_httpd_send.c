@@ -106,21 +106,6 @@ static bool goes_on(struct gr_httpd_conn *c, struct pace *pace)
 	return true;
 }
 
-/* The first `done` bytes of these two are sent. Returns how many entries there are left. */
-static int rest_of(const struct iovec all[2], size_t done, struct iovec rest[2])
-{
-	int n = 0;
-
-	for (int i = 0; i < 2; i++) {
-		size_t skip = done < all[i].iov_len ? done : all[i].iov_len;
-
-		done -= skip;
-		if (all[i].iov_len > skip)
-			rest[n++] = (struct iovec){(char *)all[i].iov_base + skip, all[i].iov_len - skip};
-	}
-	return n;
-}
-
 /* So many bytes could not be sent after all. */
 static void discount(struct gr_httpd_conn *c, size_t n)
 {
@@ -137,7 +122,7 @@ static int send_steadily(struct gr_httpd_conn *c, const struct iovec all[2], siz
 		return rc;
 	do {
 		struct iovec rest[2];
-		int n = rest_of(all, *sent, rest);
+		int n = gr_stream_rest(all, 2, *sent, rest);
 
 		rc = gr_stream_writev(c->stream, rest, n, gr_until(pace.seconds), sent);
 	} while (rc == GR_TIMEOUT && goes_on(c, &pace));
@@ -148,12 +133,12 @@ static int send_steadily(struct gr_httpd_conn *c, const struct iovec all[2], siz
 /* Sends what is collected and then these bytes, which stay where they are. Mostly the kernel takes all at once. */
 static int send_with(struct gr_httpd_conn *c, const char *p, size_t n)
 {
-	struct iovec all[2] = {{c->out, c->out_len}, {(void *)p, n}};
+	struct iovec all[2] = {{c->out, c->out_len}, {(void *)p, n}}, parts[2];
 	size_t sent = 0;
 	int rc;
 
 	c->head_at = SIZE_MAX;
-	rc = gr_stream_write_now(c->stream, all, n > 0 ? 2 : 1, &sent);
+	rc = gr_stream_write_now(c->stream, parts, gr_stream_rest(all, 2, 0, parts), &sent);
 	if (rc > 0)
 		rc = send_steadily(c, all, &sent);
 	if (rc < 0)

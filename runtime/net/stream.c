@@ -328,6 +328,20 @@ static int write_one_corked(struct gr_stream *s, const char *p, size_t n, double
 	return write_corked(s, &all, 1, until, sent);
 }
 
+int gr_stream_rest(const struct iovec *all, int n, size_t done, struct iovec *rest)
+{
+	int left = 0;
+
+	for (int i = 0; i < n; i++) {
+		size_t skip = done < all[i].iov_len ? done : all[i].iov_len;
+
+		done -= skip;
+		if (all[i].iov_len > skip)
+			rest[left++] = (struct iovec){(char *)all[i].iov_base + skip, all[i].iov_len - skip};
+	}
+	return left;
+}
+
 int gr_stream_write_now(struct gr_stream *s, const struct iovec *iov, int n, size_t *sent)
 {
 	size_t want = total(iov, n);

@@ -139,6 +139,9 @@ void gr_stream_end_write(struct gr_stream *s);
 int gr_stream_write(struct gr_stream *s, const char *p, size_t n, double until, size_t *sent);
 int gr_stream_writev(struct gr_stream *s, struct iovec *iov, int n, double until, size_t *sent);
 
+/* Makes in `rest` what is left of these n entries behind their first `done` bytes. Returns the number of its entries. */
+int gr_stream_rest(const struct iovec *all, int n, size_t done, struct iovec *rest);
+
 /* One attempt, without a turn. Returns 0: all of it is sent; 1: the rest has to be written in one's turn; or a negative
  * errno. Parks only to let others run. */
 int gr_stream_write_now(struct gr_stream *s, const struct iovec *iov, int n, size_t *sent);
