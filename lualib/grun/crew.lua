@@ -157,6 +157,17 @@ local function take_word(worker, line)
   end)
 end
 
+-- It runs no more, or never did: tell() says so, in the agenda.
+local function forget(worker, tell)
+  worker.words:close()
+  worker.sockets:close()
+  agenda.put(function()
+    M.workers[worker] = nil
+    agenda.cancel(worker.deadline)
+    tell()
+  end)
+end
+
 local function attend(worker)
   local name = worker:name()
   local listening = spawn_daemon("words of " .. name, each_line, worker.words, take_word,
@@ -166,11 +177,7 @@ local function attend(worker)
   if not listening:join(GONE) then
     listening:cancel("the worker has ended")
   end
-  worker.words:close()
-  worker.sockets:close()
-  agenda.put(function()
-    M.workers[worker] = nil
-    agenda.cancel(worker.deadline)
+  forget(worker, function()
     M.on_end(worker, code, what == "signal" and signal)
   end)
 end
@@ -228,11 +235,7 @@ local function attend_from_fork(worker, zygote, about, words_end, sockets_end)
     end
     return attend(worker)
   end
-  worker.words:close()
-  worker.sockets:close()
-  agenda.put(function()
-    M.workers[worker] = nil
-    agenda.cancel(worker.deadline)
+  forget(worker, function()
     M.on_stillborn(worker, message)
   end)
 end

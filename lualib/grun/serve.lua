@@ -2,6 +2,7 @@
 -- `grun serve`: serves the application of a file over HTTP.
 
 local grun = require("grun")
+local is_callable = require("grun.http.handler").is_callable
 local settings = require("grun.settings")
 
 local HELP = [[
@@ -275,11 +276,6 @@ local function load(name)
     return require(name), filename
   end
   return run_file(filename), filename
-end
-
-local function is_callable(value)
-  local mt = getmetatable(value)
-  return type(value) == "function" or type(mt) == "table" and mt.__call ~= nil
 end
 
 local function is_wsapi(value)

@@ -3,6 +3,7 @@
 
 local net = require("grun.core.net")
 local core = require("grun.core.tls")
+local options = require("grun.options")
 
 local CACHE = 64 -- contexts kept for options that were given inline
 
@@ -69,21 +70,9 @@ local function split_ciphers(text)
   return old[1] and table.concat(old, ":"), new[1] and table.concat(new, ":")
 end
 
-local function check_types(opts, who, level)
-  for name, value in pairs(opts) do
-    local types = OPTIONS[name]
-    if not types then
-      fail(who, level, "unknown option '%s'", tostring(name))
-    elseif not types:find(type(value), 1, true) then
-      fail(who, level, "option '%s': %s expected, got %s", name, (types:gsub(" ", " or ")),
-        type(value))
-    end
-  end
-end
-
 -- Checks the options; returns them as grun.core.tls takes them.
 local function prepare(opts, who, level)
-  check_types(opts, who, level + 1)
+  options.check(who, opts, OPTIONS, level)
   if opts.verify ~= nil and not VERIFY[opts.verify] then
     fail(who, level, "option 'verify': true, false, \"required\" or \"optional\" expected")
   elseif opts.key and not opts.cert then
@@ -191,7 +180,7 @@ function context_of(opts, who, level)
   if is_context(opts) then
     return opts
   end
-  check_types(opts, who, level + 1)
+  options.check(who, opts, OPTIONS, level)
   if opts.alpn then
     pack_alpn(opts.alpn, who, level + 1)
   end
@@ -350,12 +339,7 @@ function M.starttls(conn, opts)
   if not self then
     return nil, others, code
   end
-  for name, value in pairs(others) do
-    if type(value) ~= START_OPTIONS[name] then
-      fail("starttls", 2, START_OPTIONS[name] and "option '%s': %s expected, got %s" or
-        "unknown option '%s'", tostring(name), START_OPTIONS[name], type(value))
-    end
-  end
+  options.check("starttls", others, START_OPTIONS, 2)
   local server, hostname = others.server, take_hostname(others, "starttls", 3)
   if server == nil then
     server = core.is_accepted(conn)

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Files as responses: ranges, conditions, constant memory.
 
-local options = require("grun.http.options")
+local options = require("grun.options")
 local text = require("grun.core.httptext")
 
 local M = {}

@@ -2,7 +2,7 @@
 -- Bodies that are forms: application/x-www-form-urlencoded and multipart/form-data.
 
 local httpd = require("grun.core.httpd")
-local options = require("grun.http.options")
+local options = require("grun.options")
 
 local M = {}
 

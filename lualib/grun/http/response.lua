@@ -3,7 +3,7 @@
 -- files.
 
 local httpd = require("grun.core.httpd")
-local options = require("grun.http.options")
+local options = require("grun.options")
 
 -- Methods of a response. Those that send park.
 local Response = httpd.response_methods

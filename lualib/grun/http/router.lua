@@ -15,6 +15,9 @@ local httpd = require("grun.core.httpd")
 local texts = require("grun.core.httptext")
 local new_table = require("table.new")
 
+local is_callable = require("grun.http.handler").is_callable
+local takes_request_only = require("grun.http.handler").takes_request_only
+
 -- A node of the tree, one for each segment of the paths: `literal` children by text, one child for
 -- a parameter, one for the rest of the path, and handlers by method.
 local function new_node()
@@ -65,16 +68,6 @@ local function chain(middleware, handler)
     end
   end
   return handler
-end
-
-local function is_callable(value)
-  local mt = getmetatable(value)
-  return type(value) == "function" or type(mt) == "table" and mt.__call ~= nil
-end
-
-local function takes_request_only(handler)
-  local info = type(handler) == "function" and debug.getinfo(handler, "u")
-  return info and info.nparams < 2 and not info.isvararg
 end
 
 local function add(self, method, path, handler, level)

@@ -4,6 +4,7 @@
 local core = require("grun.core")
 local httpd = require("grun.core.httpd")
 local service = require("grun.service")
+local takes_request_only = require("grun.http.handler").takes_request_only
 local thread = require("grun.thread")
 require("grun.http.request")
 require("grun.http.response")
@@ -128,8 +129,7 @@ local function takes_no_response(app)
   if type(mt) == "table" and rawget(mt, "_makes_response") then -- a router
     return true
   end
-  local info = type(app) == "function" and debug.getinfo(app, "u")
-  return info and info.nparams < 2 and not info.isvararg
+  return takes_request_only(app)
 end
 
 local function configure(app, opts, https)

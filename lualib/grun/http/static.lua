@@ -4,7 +4,7 @@
 local file_module = require("grun.http.file")
 local httpfile = require("grun.core.httpfile")
 local mime = require("grun.http.mime")
-local options = require("grun.http.options")
+local options = require("grun.options")
 local text = require("grun.core.httptext")
 
 local M = {}

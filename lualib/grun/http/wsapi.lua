@@ -6,7 +6,8 @@
 -- what it keeps in modules and globals is shared by all requests that run at the same time.
 
 local core = require("grun.core")
-local options = require("grun.http.options")
+local is_callable = require("grun.http.handler").is_callable
+local options = require("grun.options")
 
 local MAX_BODY = 1048576 -- bytes; as of servers
 local COLLECT = 16384 -- bytes of a body of known length that go out together
@@ -192,11 +193,6 @@ local function send(res, body, is_head)
   elseif res:status() ~= 204 and res:status() ~= 304 then
     res:finish("")
   end
-end
-
-local function is_callable(value)
-  local mt = getmetatable(value)
-  return type(value) == "function" or type(mt) == "table" and mt.__call ~= nil
 end
 
 local function respond(req, res, status, headers, body)
