@@ -3,10 +3,11 @@
 
 local grun = require("grun")
 local helper = require("spec.helper")
-local children = require("spec.cli.child")
+local workers = require("spec.workers_helper")
 local native = require("grun.core.worker")
 
-local LIMIT = 10 -- seconds
+local children_of, eventually, kill = workers.children_of, workers.eventually, workers.kill
+local start, state_of = workers.start, workers.state_of
 
 -- Loaded before the fork; each line from a client is Lua whose value is the answer.
 local MODULE = [[
@@ -30,19 +31,7 @@ end
 return M
 ]]
 
-local opened, directories = {}, {}
-
-local function eventually(what, fn)
-  local limit = grun.now() + LIMIT
-  repeat
-    local value = fn()
-    if value then
-      return value
-    end
-    grun.sleep(0.005)
-  until grun.now() > limit
-  error("not within " .. LIMIT .. " s: " .. what, 2)
-end
+local directories = {}
 
 local function write(path, text)
   local file = assert(io.open(path, "w"))
@@ -58,12 +47,6 @@ local function directory(module)
   directories[#directories + 1] = dir
   write(dir .. "/app.lua", "local grun = require('grun')\n" .. (module or MODULE))
   return dir
-end
-
-local function start(args)
-  local child = children.start(args)
-  opened[#opened + 1] = child
-  return child
 end
 
 local function serve(options, dir, source)
@@ -110,54 +93,18 @@ local function of_each(address, n, expression)
   return answers
 end
 
-local function children_of(pid)
-  local text = helper.contents(("/proc/%d/task/%d/children"):format(pid, pid))
-  local list = {}
-  for child in text:gmatch("%d+") do
-    list[#list + 1] = tonumber(child)
-  end
-  return list
-end
-
-local function state_of(pid)
-  local file = io.open(("/proc/%d/stat"):format(pid))
-  local text = file and file:read("*a") or ""
-  if file then
-    file:close()
-  end
-  return text:match("%) (%a)")
-end
-
-local function kill(signal, pid)
-  assert(os.execute(("kill -%s %d"):format(signal, pid)) == 0)
-end
-
 local function loader(address)
   return tonumber(evaluate(address, "M.loaded_by"))
 end
 
 describe("workers with --preload", function()
-  local plain_it = it
-
-  local function it(name, body)
-    plain_it(name, function()
-      finally(function()
-        for _, child in ipairs(opened) do
-          if not child:ended() then
-            child:signal("INT")
-            pcall(child.wait, child)
-          end
-          child:destroy()
-        end
-        for _, dir in ipairs(directories) do
-          os.remove(dir .. "/app.lua")
-          os.remove(dir)
-        end
-        opened, directories = {}, {}
-      end)
-      body()
-    end)
-  end
+  local it = workers.test(it, function(fn) finally(fn) end, function()
+    for _, dir in ipairs(directories) do
+      os.remove(dir .. "/app.lua")
+      os.remove(dir)
+    end
+    directories = {}
+  end)
 
   it("share what was loaded once, and are children of the master", function()
     local child, address = serve({ "-w", "2" }, directory())

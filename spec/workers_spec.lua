@@ -3,10 +3,11 @@
 
 local grun = require("grun")
 local helper = require("spec.helper")
-local children = require("spec.cli.child")
+local workers = require("spec.workers_helper")
 local native = require("grun.core.worker")
 
-local LIMIT = 10 -- seconds
+local children_of, eventually, kill = workers.children_of, workers.eventually, workers.kill
+local start, state_of = workers.start, workers.state_of
 
 -- A server whose answer to a line tells who answers. "die", "spin", "exit" do what they say.
 local SERVER = [[
@@ -26,51 +27,9 @@ if grun.worker.id() == 1 then
 end
 ]]
 
-local opened = {}
-
-local function start(args)
-  local child = children.start(args)
-  opened[#opened + 1] = child
-  return child
-end
-
-local function eventually(what, fn)
-  local limit = grun.now() + LIMIT
-  repeat
-    local value = fn()
-    if value then
-      return value
-    end
-    grun.sleep(0.005)
-  until grun.now() > limit
-  error("not within " .. LIMIT .. " s: " .. what, 2)
-end
-
--- The processes whose parent is `pid`.
-local function workers_of(pid)
-  local file = io.open(("/proc/%d/task/%d/children"):format(pid, pid))
-  local list = {}
-  for child in (file and file:read("*a") or ""):gmatch("%d+") do
-    list[#list + 1] = tonumber(child)
-  end
-  if file then
-    file:close()
-  end
-  return list
-end
-
--- Whether it runs: one that nobody has reaped yet does not.
 local function runs(pid)
-  local file = io.open(("/proc/%d/stat"):format(pid))
-  local text = file and file:read("*a")
-  if file then
-    file:close()
-  end
-  return text ~= nil and not text:find(") Z ", 1, true)
-end
-
-local function kill(signal, pid)
-  assert(os.execute(("kill -%s %d"):format(signal, pid)) == 0)
+  local state = state_of(pid)
+  return state ~= nil and state ~= "Z"
 end
 
 -- Starts a server with the options; returns it and its address, once all workers serve.
@@ -110,7 +69,7 @@ end
 
 local function wait_for_workers(child, n, old)
   return eventually(n .. " workers", function()
-    local list = workers_of(child.pid)
+    local list = children_of(child.pid)
     for _, pid in ipairs(list) do
       if old and old[pid] then
         return nil
@@ -129,23 +88,7 @@ local function set(list)
 end
 
 describe("workers", function()
-  local plain_it = it
-
-  local function it(name, body)
-    plain_it(name, function()
-      finally(function()
-        for _, child in ipairs(opened) do
-          if not child:ended() then
-            child:signal("INT")
-            pcall(child.wait, child)
-          end
-          child:destroy()
-        end
-        opened = {}
-      end)
-      body()
-    end)
-  end
+  local it = workers.test(it, function(fn) finally(fn) end)
 
   it("share one socket, know their numbers and end in order", function()
     local child, address = serve({ "-w", "2" })
@@ -315,7 +258,7 @@ describe("workers", function()
     child:signal("HUP")
     child:expect_err("the reload is given up")
     wait_for_workers(child, 2)
-    assert.same(set(old), set(workers_of(child.pid)))
+    assert.same(set(old), set(children_of(child.pid)))
     assert.equal(1, ask(address).generation)
   end)
 
@@ -489,13 +432,13 @@ describe("workers", function()
     local listener = assert(grun.listen("tcp://127.0.0.1:0"))
     local address = listener:address()
     local app = helper.script("return function() return 'hi' end")
-    for _, workers in ipairs({ "-w 2", "" }) do
+    for _, option in ipairs({ "-w 2", "" }) do
       local env = grun.process.environ()
       env.NOTIFY_SOCKET, env.LISTEN_FDS, env.LISTEN_FDNAMES = path, "1", "web"
       env.WATCHDOG_USEC = "200000"
       local p = assert(grun.process.spawn({
         "sh", "-c", ("LISTEN_PID=$$ exec %s -q serve %s -b systemd:web %s"):format(
-          helper.quote(helper.grun), workers, app),
+          helper.quote(helper.grun), option, app),
         env = env, fds = { listener:fd() },
       }))
       local told = ""
@@ -507,11 +450,11 @@ describe("workers", function()
       end
       expect("READY=1\nMAINPID=" .. p.pid)
       local pipe = io.popen("curl -s -m 3 " .. address:gsub("^tcp", "http"))
-      assert.equal("hi", pipe:read("*a"), workers)
+      assert.equal("hi", pipe:read("*a"), option)
       pipe:close()
       told = ""
       expect("WATCHDOG=1")
-      if workers ~= "" then
+      if option ~= "" then
         p:kill("HUP")
         expect("RELOADING=1\nMONOTONIC_USEC=")
         expect("READY=1")
@@ -590,10 +533,7 @@ describe("workers", function()
     ]]):format(dir))
     finally(function()
       os.execute("rm -r " .. dir)
-      for _, other in ipairs(opened) do
-        other:destroy()
-      end
-      opened = {}
+      workers.end_all()
     end)
     assert.equal(1, ask(address).generation)
     write(2)

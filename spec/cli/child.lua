@@ -20,8 +20,8 @@ local function contents(name)
   return text
 end
 
--- Calls fn until it returns something; fails after the limit.
-local function eventually(what, fn)
+--- Calls fn until it returns something; fails after the limit, at that level (2: the caller).
+function M.eventually(what, fn, level)
   local limit = grun.now() + LIMIT
   repeat
     local value = fn()
@@ -30,7 +30,7 @@ local function eventually(what, fn)
     end
     grun.sleep(0.005)
   until grun.now() > limit
-  error("not within " .. LIMIT .. " s: " .. what, 3)
+  error("not within " .. LIMIT .. " s: " .. what, level or 2)
 end
 
 -- A shell's background jobs ignore ^C and SIGQUIT, so that is undone. The status arrives by a
@@ -52,9 +52,9 @@ function M.start(args)
   end
   os.execute(COMMAND:format(table.concat(words, " "), self._out, self._err, pid, pid, pid, status,
     status, status))
-  self.pid = eventually("the child's process id", function()
+  self.pid = M.eventually("the child's process id", function()
     return tonumber(contents(pid))
-  end)
+  end, 3)
   return self
 end
 
@@ -74,15 +74,15 @@ end
 
 --- Waits until its stdout (or stderr) contains a plain text.
 function Child:expect(text)
-  eventually(text .. " on stdout", function()
+  M.eventually(text .. " on stdout", function()
     return self:out():find(text, 1, true)
-  end)
+  end, 3)
 end
 
 function Child:expect_err(text)
-  eventually(text .. " on stderr", function()
+  M.eventually(text .. " on stderr", function()
     return self:err():find(text, 1, true)
-  end)
+  end, 3)
 end
 
 --- Sends a signal, such as "INT".
@@ -92,9 +92,9 @@ end
 
 --- Waits for its end; returns the exit status (128 + n for signal n).
 function Child:wait()
-  return eventually("the end of the child", function()
+  return M.eventually("the end of the child", function()
     return tonumber(contents(self._status))
-  end)
+  end, 3)
 end
 
 function Child:ended()
