@@ -47,6 +47,38 @@ describe("an HTTP server", function()
       assert.equal("text/html", res.headers["content-type"])
     end)
 
+    it("fields that are strings, numbers or lists, behind those that were set before", function()
+      local many = {}
+      local port = serve(function(req, res)
+        if req.path == "/many" then
+          return 200, many, ""
+        elseif req.path == "/set" then
+          res:header("X-Set", "0")
+        end
+        return 200, req.path == "/plain" and { ["X-B"] = "1" } or { ["X-A"] = { "a", 2 }, ["X-B"] = 1 }, ""
+      end)
+      local function fields(path)
+        local found = {}
+        for field in raw(port, "GET " .. path .. " HTTP/1.0\r\n\r\n"):gmatch("X%-([^\r]*)") do
+          found[#found + 1] = field
+        end
+        table.sort(found)
+        return table.concat(found, " ")
+      end
+      assert.equal("B: 1", fields("/plain"))
+      assert.equal("A: 2 A: a B: 1", fields("/lists"))
+      assert.equal("A: 2 A: a B: 1 Set: 0", fields("/set"))
+      for i = 1, 124 do
+        many["X-" .. i] = "v"
+      end
+      assert.equal(123, select(2, fields("/many"):gsub(" %d+:", "")))
+      many["X-125"] = "v"
+      local list = helper.reports(function()
+        assert.equal("", fields("/many"))
+      end)
+      assert.matches("more than 124 header fields in a response", list[1].err)
+    end)
+
     it("whatever arguments it takes", function()
       local function count(...)
         return tostring(select("#", ...))
@@ -182,18 +214,22 @@ describe("an HTTP server", function()
         kept[#kept + 1] = req
         return req.path .. " " .. req:header("x-changes") .. req:header("x-last")
       end)
-      local long = "Host: a\r\nX-Long: " .. ("x"):rep(500) .. "\r\nX-Changes: %s\r\nX-Last: %s\r\n\r\n"
+      local fields = "Host: a\r\nX-Changes: %s\r\nX-Last: %s\r\nX-Long: %s\r\n\r\n"
       local conn = connect(port)
-      local sent = { { "/a", 1, 2 }, { "/a", 1, 2 }, { "/bc", 1, 2 }, { "/bc", 3, 2 }, { "/", 3, 45 } }
+      local sent = {
+        { "/a", 1, 2, 500 }, { "/a", 1, 2, 500 }, { "/bc", 1, 2, 500 }, { "/bc", 3, 2, 500 }, { "/", 3, 45, 500 },
+        { "/", 3, 4, 0 }, { "/x", 3, 4, 0 }, { "/", 3, 4, 3000 }, { "/", 3, 4, 3000 }, { "/", 3, 4, 0 },
+        { "/", 3, 4, 1 }, { "/", 3, 5, 1 }, { "/", 3, 5, 1 },
+      }
       for _, one in ipairs(sent) do
-        conn:write("GET " .. one[1] .. " HTTP/1.1\r\n" .. long:format(one[2], one[3]))
+        conn:write("GET " .. one[1] .. " HTTP/1.1\r\n" .. fields:format(one[2], one[3], ("x"):rep(one[4])))
         assert.equal(("%s %s%s"):format(unpack(one)), response(conn).body)
         collectgarbage()
       end
       conn:close()
       for i, req in ipairs(kept) do
         assert.equal(tostring(sent[i][2]), req.headers["x-changes"])
-        assert.equal(500, #req:header("x-long"))
+        assert.equal(sent[i][4], #req:header("x-long"))
       end
     end)
 

@@ -3,7 +3,6 @@
 #include "bind/lib_httpd.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -128,10 +127,10 @@ static int l_conn_gc(lua_State *L)
 	gr_httpd_gzip_free(c);
 	free(c->out);
 	c->out = NULL;
+	free(c->known);
+	c->known = NULL;
 	return 0;
 }
-
-static int next_number;
 
 /* open(conn, config) -> state */
 static int l_open(lua_State *L)
@@ -142,7 +141,6 @@ static int l_open(lua_State *L)
 
 	memset(c, 0, sizeof(*c));
 	c->class = CONN_CLASS;
-	c->number = next_number = next_number % INT_MAX + 1;
 	c->stream = s;
 	c->config = config;
 	c->idle = true;
@@ -196,7 +194,6 @@ static int read_proxy(struct gr_httpd_conn *c)
 static struct gr_http_field shared_fields[FIELDS_LIMIT];
 
 struct head_scan {
-	lua_State *L;
 	struct gr_httpd_conn *conn;
 	struct gr_http_head head;
 	struct gr_http_field *own;
@@ -208,13 +205,12 @@ static ssize_t scan_head(void *user, const char *p, size_t n)
 {
 	struct head_scan *scan = user;
 	struct gr_http_head *h = &scan->head;
-	const struct gr_httpd_request *last;
+	const struct gr_httpd_known *known = scan->conn->known;
 	ssize_t len;
 
 	scan->conn->idle = false;
-	last = gr_httpd_last_request(scan->L, scan->conn, n);
-	if (last)
-		gr_http_head_knows(h, &last->head, last->bytes);
+	if (known)
+		gr_http_head_knows(h, &known->head, known->bytes);
 	len = gr_http_parse_request(h, p, n);
 	h->known = NULL;
 	if (len == 0 && scan->own == NULL) {
@@ -285,9 +281,11 @@ void gr_httpd_push_peer(lua_State *L, const struct gr_httpd_conn *c)
 		lua_pushnil(L);
 }
 
-/* The same, and tells the log. Stack: 1 state, 3 log or nil, 4 environment, 5 the line. */
+/* The same, and tells the log. Stack: 1 state, 3 log or nil, on top the line. */
 static void refuse_and_log(lua_State *L, struct gr_httpd_conn *c, int rc)
 {
+	int line = lua_gettop(L);
+
 	c->status = 0;
 	c->sent = 0;
 	refuse(c, rc);
@@ -299,7 +297,7 @@ static void refuse_and_log(lua_State *L, struct gr_httpd_conn *c, int rc)
 		lua_pushnumber(L, (lua_Number)c->sent);
 		lua_pushnumber(L, 0);
 		gr_httpd_push_peer(L, c);
-		lua_pushvalue(L, 5);
+		lua_pushvalue(L, line);
 		lua_call(L, 7, 0);
 	}
 }
@@ -307,7 +305,7 @@ static void refuse_and_log(lua_State *L, struct gr_httpd_conn *c, int rc)
 /* Waits for the next request; pushes it. Returns 1, 0 when there is none any more, or an error. */
 static int next_request(lua_State *L, struct gr_httpd_conn *c, int env)
 {
-	struct head_scan scan __attribute__((cleanup(free_scan))) = {.L = L, .conn = c};
+	struct head_scan scan __attribute__((cleanup(free_scan))) = {.conn = c};
 	const char *p;
 	ssize_t n;
 	bool idle;
@@ -331,6 +329,8 @@ static int next_request(lua_State *L, struct gr_httpd_conn *c, int env)
 		return idle && (n == GR_TIMEOUT || n == GR_CLOSED) ? 0 : (int)n;
 	}
 	begin_request(c, &scan.head);
+	if (c->turn > 1 && !scan.head.all_known)
+		gr_httpd_remember(c, &scan.head, p, (size_t)n);
 	gr_httpd_push_request(L, c, &scan.head, p, (size_t)n, env);
 	gr_stream_done(c->stream);
 	return 1;
@@ -349,7 +349,7 @@ static int end_of_connection(lua_State *L, int rc)
 	return is_raised(rc) ? gr_lua_fail(L, rc) : 0;
 }
 
-/* Stack: 1 state, 2 handler, 3 log or nil, 4 environment, 5 request. Calls the log. */
+/* Stack: 1 state, 3 log or nil, 4 environment. Calls the log. */
 static void log_response(lua_State *L, const struct gr_httpd_conn *c)
 {
 	lua_pushvalue(L, 3);
@@ -364,7 +364,7 @@ static void log_response(lua_State *L, const struct gr_httpd_conn *c)
 /* Ends a request whose response is complete. Returns whether another one may follow. */
 static bool end_request(lua_State *L, struct gr_httpd_conn *c)
 {
-	if (!lua_isnil(L, 3))
+	if (c->logged)
 		log_response(L, c);
 	lua_pushboolean(L, 0);
 	lua_rawseti(L, 4, GR_HTTPD_REQUEST);
@@ -391,13 +391,12 @@ static int l_run(lua_State *L)
 			return end_of_connection(L, rc);
 	}
 	do {
+		lua_pushvalue(L, 2);
 		rc = next_request(L, c, 4);
 		if (rc <= 0)
 			return end_of_connection(L, rc);
-		lua_pushvalue(L, 5);
+		lua_pushvalue(L, 6);
 		lua_rawseti(L, 4, GR_HTTPD_REQUEST);
-		lua_pushvalue(L, 2);
-		lua_insert(L, 5);
 		if (!c->config->no_response)
 			gr_httpd_push_response(L, c, 4);
 		lua_call(L, c->config->no_response ? 1 : 2, LUA_MULTRET);

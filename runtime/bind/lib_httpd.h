@@ -47,24 +47,32 @@ enum gr_httpd_env {
 	GR_HTTPD_FIELDS,   /* what the handler has set of the response: name, value, name, value … */
 };
 
+/* The head of an earlier request, for the next one to be compared with: most clients send the same fields each time. */
+struct gr_httpd_known {
+	struct gr_http_head head;
+	const char *bytes;
+	size_t room;                   /* bytes of what follows */
+	struct gr_http_field fields[]; /* then the bytes */
+};
+
 /* One connection. A userdata. */
 struct gr_httpd_conn {
 	const char *class;
 	struct gr_stream *stream;
 	const struct gr_httpd_config *config;
-	int number;           /* in the order of opening */
-	uint32_t turn;        /* number of the present request: objects of earlier ones are over */
-	bool idle;            /* waits for the first byte of a request … */
-	double idle_since;    /* … since then */
-	bool keep;            /* goes on after the present response */
-	bool refused;         /* what it sent last was no request */
-	bool stuck;           /* it takes nothing any more */
-	bool taken;           /* upgraded: its bytes are no longer HTTP */
-	struct gr_addr peer;  /* also when it has gone; as a PROXY protocol header says; len 0 = unknown */
-	/* the request's body */
-	bool want_continue; /* the client waits for "100 Continue" before it sends the body */
+	uint32_t turn;       /* number of the present request: objects of earlier ones are over */
+	bool idle;           /* waits for the first byte of a request … */
+	double idle_since;   /* … since then */
+	bool keep;           /* goes on after the present response */
+	bool refused;        /* what it sent last was no request */
+	bool stuck;          /* it takes nothing any more */
+	bool taken;          /* upgraded: its bytes are no longer HTTP */
+	struct gr_addr peer; /* also when it has gone; as a PROXY protocol header says; len 0 = unknown */
+	/* the request */
+	struct gr_httpd_known *known; /* heap; NULL: none */
+	bool want_continue;           /* the client waits for "100 Continue" before it sends the body */
 	struct gr_body body;
-	int fallback;       /* status if the handler chooses none; 0 = the usual one */
+	int fallback; /* status if the handler chooses none; 0 = the usual one */
 	/* the response */
 	uint8_t method;             /* of the request: enum gr_http_method */
 	uint8_t minor;              /* of the request's version */
@@ -119,8 +127,8 @@ void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct g
 /* Pushes the connection's environment; the request is at index 1. */
 void gr_httpd_push_env(lua_State *L, const struct gr_httpd_request *r);
 
-/* The request before on this connection, if it is still there and worth comparing with one of that many bytes; or NULL. */
-const struct gr_httpd_request *gr_httpd_last_request(lua_State *L, const struct gr_httpd_conn *c, size_t len);
+/* Takes note of the head of a request, unless it is too long, for the next one. */
+void gr_httpd_remember(struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes, size_t len);
 
 /* response(req) -> the response to a request that is still the present one */
 int gr_httpd_l_response(lua_State *L);
@@ -159,18 +167,31 @@ void gr_httpd_push_response(lua_State *L, struct gr_httpd_conn *c, int env);
  * Parks. */
 int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int env, int first);
 
-/* ---- Sending (lib_httpd_send.c). What fails returns an error of the connection; -EALREADY: the response is over, another
- * thread has finished it while this one waited for its turn. ---- */
+/* ---- Heads of responses (lib_httpd_head.c). `env` is the index of the connection's environment. ---- */
 
 /* The string or number at idx, which stays there. */
 struct gr_slice gr_httpd_slice_at(lua_State *L, int idx);
 
-/* Sends a response of our own, with that text (NULL: the status's phrase). Nothing once another one was begun. Parks. */
+/* Appends a field to the list at GR_HTTPD_FIELDS; name and value are strings or numbers at these indices. */
+void gr_httpd_set_field(lua_State *L, struct gr_httpd_conn *c, int env, int name, int value);
+
+/* Writes the head of a body of that length (-1: unknown), with what the handler has set and with the fields of the table at
+ * the index `headers` (0: none): name = value or list of values; it goes out with the body. Raises if that is no valid head;
+ * nothing is sent then. */
+void gr_httpd_start(lua_State *L, struct gr_httpd_conn *c, int env, int headers, int64_t length);
+
+/* Sends a response of our own, with that text (NULL: the status's phrase). Nothing once another one was begun. Returns 0 or
+ * an error of the connection. Parks. */
 int gr_httpd_send_status(struct gr_httpd_conn *c, int status, const char *text);
 
-/* Writes the head of a body of that length (-1: unknown), with what the handler has set; it goes out with the body. Raises
- * if that is no valid head; nothing is sent then. `env` is the index of the connection's environment. */
-void gr_httpd_start(lua_State *L, struct gr_httpd_conn *c, int env, int64_t length);
+/* ---- Sending (lib_httpd_send.c). What fails returns an error of the connection; -EALREADY: the response is over, another
+ * thread has finished it while this one waited for its turn. ---- */
+
+/* Last pieces of a body that are larger are sent from where they are, when nothing more is to go out with them. */
+enum { GR_HTTPD_COPY_LAST = 2 << 10 };
+
+/* Makes room for n more bytes behind what is collected. Returns 0 or -ENOMEM. */
+int gr_httpd_reserve(struct gr_httpd_conn *c, size_t n);
 
 /* Adds bytes to the body; the second one sends them at once. -EMSGSIZE: more than the head promised. Both park. */
 int gr_httpd_add_body(struct gr_httpd_conn *c, const char *p, size_t n);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* HTTP requests for Lua: the object and its fields. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "bind/lib_httpd.h"
@@ -14,7 +15,7 @@ static const char CLASS[] = "grun.http.request";
 static int metatable; /* registry reference: a name costs more to look up */
 
 enum {
-	WORTH_COMPARING = 256, /* bytes of a head; a shorter one is parsed as fast */
+	KNOWN_MAX = 2 << 10, /* bytes of a head that a connection keeps */
 };
 
 /* Slots of a request's own environment; names that are no getters' are its other keys. */
@@ -27,49 +28,47 @@ enum {
 	KEPT_SOCKNAME,
 };
 
-/* Registry reference of a table of the last request of each connection by its number, with weak values: that a request is
- * there to be compared with keeps neither it nor what a script has put into it. */
-static int last_requests;
-
 /* ---- Making one ---- */
+
+/* Copies a head to *to, with its fields and its bytes to the room behind each other. Returns the bytes. */
+static const char *copy_head(struct gr_http_head *to, struct gr_http_field *room, const struct gr_http_head *head,
+			     const char *bytes, size_t len)
+{
+	*to = *head;
+	to->fields = room;
+	memcpy(room, head->fields, head->nfields * sizeof(*room));
+	return memcpy(room + head->nfields, bytes, len);
+}
 
 void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
 			   size_t len, int env)
 {
-	size_t fields = head->nfields * sizeof(head->fields[0]);
-	struct gr_httpd_request *r = lua_newuserdata(L, sizeof(*r) + fields + len);
+	struct gr_httpd_request *r = lua_newuserdata(L, sizeof(*r) + head->nfields * sizeof(head->fields[0]) + len);
 
 	r->class = CLASS;
 	r->conn = c;
 	r->turn = c->turn;
 	r->keeps = false;
-	r->head = *head;
-	memcpy(r->fields, head->fields, fields);
-	r->head.fields = r->fields;
-	r->bytes = memcpy((char *)r->fields + fields, bytes, len);
+	r->bytes = copy_head(&r->head, r->fields, head, bytes, len);
 	lua_rawgeti(L, LUA_REGISTRYINDEX, metatable);
 	lua_setmetatable(L, -2);
 	lua_pushvalue(L, env);
 	lua_setfenv(L, -2);
-	if (len >= WORTH_COMPARING) {
-		lua_rawgeti(L, LUA_REGISTRYINDEX, last_requests);
-		lua_pushvalue(L, -2);
-		lua_rawseti(L, -2, c->number);
-		lua_pop(L, 1);
-	}
 }
 
-const struct gr_httpd_request *gr_httpd_last_request(lua_State *L, const struct gr_httpd_conn *c, size_t len)
+/* When there is no room, nothing is known. */
+void gr_httpd_remember(struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes, size_t len)
 {
-	const struct gr_httpd_request *r;
+	size_t need = head->nfields * sizeof(head->fields[0]) + len;
 
-	if (len < WORTH_COMPARING || c->turn == 0)
-		return NULL;
-	lua_rawgeti(L, LUA_REGISTRYINDEX, last_requests);
-	lua_rawgeti(L, -1, c->number);
-	r = lua_touserdata(L, -1);
-	lua_pop(L, 2);
-	return r && r->turn == c->turn ? r : NULL;
+	if (len > KNOWN_MAX || !c->known || c->known->room < need) {
+		free(c->known);
+		c->known = len > KNOWN_MAX ? NULL : malloc(sizeof(*c->known) + need);
+		if (c->known == NULL)
+			return;
+		c->known->room = need;
+	}
+	c->known->bytes = copy_head(&c->known->head, c->known->fields, head, bytes, len);
 }
 
 void gr_httpd_push_env(lua_State *L, const struct gr_httpd_request *r)
@@ -469,12 +468,6 @@ static const luaL_Reg methods[] = {
 void gr_httpd_request_init(lua_State *L)
 {
 	gr_message_init(L);
-	lua_newtable(L);
-	lua_createtable(L, 0, 1);
-	lua_pushliteral(L, "v");
-	lua_setfield(L, -2, "__mode");
-	lua_setmetatable(L, -2);
-	last_requests = luaL_ref(L, LUA_REGISTRYINDEX);
 	luaL_newmetatable(L, CLASS);
 	lua_newtable(L);
 	for (const luaL_Reg *m = methods; m->name; m++) {

@@ -20,23 +20,25 @@ struct response {
 
 /* ---- What a handler returns ---- */
 
+/* `headers` is the index of the table of fields that was returned, 0 for none. */
+
 /* Sends a response whose body is the string at idx. */
-static int reply_string(lua_State *L, struct gr_httpd_conn *c, int env, int idx)
+static int reply_string(lua_State *L, struct gr_httpd_conn *c, int env, int headers, int idx)
 {
 	struct gr_slice body = gr_httpd_slice_at(L, idx);
 
-	gr_httpd_start(L, c, env, (int64_t)body.len);
+	gr_httpd_start(L, c, env, headers, (int64_t)body.len);
 	return gr_httpd_complete_with(c, body.p, body.len);
 }
 
 /* Status alone: errors say what they are. */
-static int reply_empty(lua_State *L, struct gr_httpd_conn *c, int env)
+static int reply_empty(lua_State *L, struct gr_httpd_conn *c, int env, int headers)
 {
 	if (c->status >= 400) {
 		lua_pushfstring(L, "%d %s\n", c->status, gr_http_reason(c->status));
-		return reply_string(L, c, env, lua_gettop(L));
+		return reply_string(L, c, env, headers, lua_gettop(L));
 	}
-	gr_httpd_start(L, c, env, 0);
+	gr_httpd_start(L, c, env, headers, 0);
 	return gr_httpd_complete(c, 0);
 }
 
@@ -65,12 +67,12 @@ static int64_t table_length(lua_State *L, int idx)
 	return length;
 }
 
-static int reply_table(lua_State *L, struct gr_httpd_conn *c, int env, int idx)
+static int reply_table(lua_State *L, struct gr_httpd_conn *c, int env, int headers, int idx)
 {
 	size_t n = lua_objlen(L, idx);
 	int rc = 0;
 
-	gr_httpd_start(L, c, env, table_length(L, idx));
+	gr_httpd_start(L, c, env, headers, table_length(L, idx));
 	for (size_t i = 1; i <= n && rc == 0; i++) {
 		struct gr_slice piece;
 
@@ -82,11 +84,11 @@ static int reply_table(lua_State *L, struct gr_httpd_conn *c, int env, int idx)
 	return gr_httpd_complete(c, rc);
 }
 
-static int reply_iterator(lua_State *L, struct gr_httpd_conn *c, int env, int idx)
+static int reply_iterator(lua_State *L, struct gr_httpd_conn *c, int env, int headers, int idx)
 {
 	int rc = 0;
 
-	gr_httpd_start(L, c, env, -1);
+	gr_httpd_start(L, c, env, headers, -1);
 	while (rc == 0) {
 		lua_pushvalue(L, idx);
 		lua_call(L, 0, 1);
@@ -100,64 +102,21 @@ static int reply_iterator(lua_State *L, struct gr_httpd_conn *c, int env, int id
 	return gr_httpd_complete(c, rc);
 }
 
-static int reply_body(lua_State *L, struct gr_httpd_conn *c, int env, int idx)
+static int reply_body(lua_State *L, struct gr_httpd_conn *c, int env, int headers, int idx)
 {
 	switch (lua_type(L, idx)) {
 	case LUA_TNIL:
 	case LUA_TNONE:
-		return reply_empty(L, c, env);
+		return reply_empty(L, c, env, headers);
 	case LUA_TSTRING:
 	case LUA_TNUMBER:
-		return reply_string(L, c, env, idx);
+		return reply_string(L, c, env, headers, idx);
 	case LUA_TTABLE:
-		return reply_table(L, c, env, idx);
+		return reply_table(L, c, env, headers, idx);
 	case LUA_TFUNCTION:
-		return reply_iterator(L, c, env, idx);
+		return reply_iterator(L, c, env, headers, idx);
 	default:
 		return luaL_error(L, "bad response: a body cannot be a %s", luaL_typename(L, idx));
-	}
-}
-
-/* Appends a field to the list at GR_HTTPD_FIELDS; name and value are strings or numbers at these indices. */
-static void set_field(lua_State *L, struct gr_httpd_conn *c, int env, int name, int value)
-{
-	if (!lua_isstring(L, value))
-		luaL_error(L, "bad response: header '%s' is a %s", lua_tostring(L, name), luaL_typename(L, value));
-	lua_rawgeti(L, env, GR_HTTPD_FIELDS);
-	if (!lua_istable(L, -1)) {
-		lua_pop(L, 1);
-		lua_newtable(L);
-		lua_pushvalue(L, -1);
-		lua_rawseti(L, env, GR_HTTPD_FIELDS);
-	}
-	lua_pushvalue(L, name);
-	lua_tostring(L, -1);
-	lua_rawseti(L, -2, ++c->nfields);
-	lua_pushvalue(L, value);
-	lua_tostring(L, -1);
-	lua_rawseti(L, -2, ++c->nfields);
-	lua_pop(L, 1);
-}
-
-/* The table of headers at idx: name = value, or name = list of values. */
-static void set_fields(lua_State *L, struct gr_httpd_conn *c, int env, int idx)
-{
-	int top = lua_gettop(L);
-
-	lua_pushnil(L);
-	while (lua_next(L, idx)) {
-		if (lua_type(L, top + 1) != LUA_TSTRING)
-			luaL_error(L, "bad response: the name of a header is a %s", luaL_typename(L, top + 1));
-		if (lua_istable(L, top + 2)) {
-			for (size_t i = 1; i <= lua_objlen(L, top + 2); i++) {
-				lua_rawgeti(L, top + 2, (int)i);
-				set_field(L, c, env, top + 1, top + 3);
-				lua_settop(L, top + 2);
-			}
-		} else {
-			set_field(L, c, env, top + 1, top + 2);
-		}
-		lua_settop(L, top + 1);
 	}
 }
 
@@ -196,7 +155,7 @@ static int reply_nothing(lua_State *L, struct gr_httpd_conn *c, int env, const c
 	c->status = c->status ? c->status : default_status(c);
 	if (message && c->status < 400)
 		return luaL_error(L, "%s", message);
-	return reply_empty(L, c, env);
+	return reply_empty(L, c, env, 0);
 }
 
 /* nil and a message, such as `return req:body()` may be. */
@@ -207,14 +166,16 @@ static bool is_failure(lua_State *L, int first, int n)
 
 int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int env, int first)
 {
-	int n = lua_gettop(L) - first + 1;
+	int n = lua_gettop(L) - first + 1, headers = 0;
 	bool alone;
 
 	/* The connection is no longer HTTP's, so that `return ws:close()` means nothing either. */
 	if (c->taken)
 		return 0;
-	while (n > 0 && lua_isnil(L, first + n - 1))
+	while (n > 0 && lua_isnil(L, -1)) {
+		lua_pop(L, 1);
 		n--;
+	}
 	if (c->reply != GR_REPLY_OPEN) {
 		/* What res:finish and the like returned may be returned: true, or nil and why. */
 		bool result = n > 0 && (lua_isnil(L, first) || lua_isboolean(L, first));
@@ -223,7 +184,6 @@ int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int env, int first)
 			return luaL_error(L, "bad response: returned after it was begun in another way");
 		return c->reply == GR_REPLY_STARTED ? complete_shared(c) : 0;
 	}
-	lua_settop(L, first + n - 1);
 	alone = n == 0 || lua_type(L, first) != LUA_TNUMBER;
 	if (alone && c->status == 0 && (c->method == GR_METHOD_TRACE || c->method == GR_METHOD_CONNECT)) {
 		/* A handler that does not look at the method cannot have meant these. */
@@ -235,7 +195,7 @@ int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int env, int first)
 	if (alone) {
 		if (n > 1)
 			return luaL_error(L, "bad response: a body and %d more values", n - 1);
-		return reply_body(L, c, env, first);
+		return reply_body(L, c, env, 0, first);
 	}
 	set_status(L, c, first);
 	if (n > 3)
@@ -243,9 +203,9 @@ int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int env, int first)
 	if (n == 3 && !lua_isnil(L, first + 1)) {
 		if (!lua_istable(L, first + 1))
 			return luaL_error(L, "bad response: headers cannot be a %s", luaL_typename(L, first + 1));
-		set_fields(L, c, env, first + 1);
+		headers = first + 1;
 	}
-	return n == 1 ? reply_empty(L, c, env) : reply_body(L, c, env, first + n - 1);
+	return n == 1 ? reply_empty(L, c, env, 0) : reply_body(L, c, env, headers, first + n - 1);
 }
 
 /* ---- The response object ---- */
@@ -334,7 +294,7 @@ static int l_response_header(lua_State *L)
 	luaL_checkstring(L, 2);
 	luaL_checkstring(L, 3);
 	lua_settop(L, 3);
-	set_field(L, c, push_env(L), 2, 3);
+	gr_httpd_set_field(L, c, push_env(L), 2, 3);
 	lua_settop(L, 1);
 	return 1;
 }
@@ -365,7 +325,7 @@ static int l_response_write(lua_State *L)
 	if (rc)
 		return rc;
 	if (c->reply == GR_REPLY_OPEN)
-		gr_httpd_start(L, c, push_env(L), -1);
+		gr_httpd_start(L, c, push_env(L), 0, -1);
 	rc = gr_httpd_send_piece(c, piece.p, piece.len);
 	if (rc < 0)
 		return fail_write(L, c, rc);
@@ -385,7 +345,7 @@ static int l_response_finish(lua_State *L)
 		return luaL_error(L, "the response has been finished");
 	lua_settop(L, 2);
 	if (c->reply == GR_REPLY_OPEN) {
-		rc = reply_body(L, c, push_env(L), 2);
+		rc = reply_body(L, c, push_env(L), 0, 2);
 	} else if (lua_isnil(L, 2)) {
 		rc = gr_httpd_complete(c, 0);
 	} else {
@@ -411,7 +371,7 @@ static int l_response_start(lua_State *L)
 	if (rc)
 		return rc;
 	c->compress = 0;
-	gr_httpd_start(L, c, push_env(L), length);
+	gr_httpd_start(L, c, push_env(L), 0, length);
 	lua_pushboolean(L, c->framing != GR_BODY_NONE);
 	return 1;
 }
@@ -477,7 +437,7 @@ static int l_response_upgrade(lua_State *L)
 		return luaL_error(L, "cannot upgrade: the request has a body");
 	c->status = c->method == GR_METHOD_CONNECT ? 200 : 101;
 	c->keep = true;
-	gr_httpd_start(L, c, push_env(L), 0);
+	gr_httpd_start(L, c, push_env(L), 0, 0);
 	rc = gr_httpd_flush(c);
 	if (rc < 0)
 		return fail_write(L, c, rc);

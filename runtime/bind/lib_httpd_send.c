@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTP responses on their way out: heads, bodies in their framing, compressed or not, and the connection below. */
+/* HTTP responses on their way out: bodies in their framing, compressed or not, and the connection below. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "bind/lib_httpd.h"
-#include "http/date.h"
-#include "http/field.h"
 #include "http/write.h"
 
 enum {
-	COPY_MAX = 16 << 10,    /* larger pieces of a body are sent from where they are … */
-	COPY_LAST = 2 << 10,    /* … and so are larger last ones, when nothing more is to go out with them */
+	COPY_MAX = 16 << 10,    /* larger pieces of a body are sent from where they are */
 	COLLECT_MAX = 64 << 10, /* bytes of pipelined responses that go out together */
-	FIELDS_MAX = 128,       /* of a response, ours included */
-	OWN_FIELDS = 4,         /* that is so many: Server, Content-Type, Vary, Content-Encoding */
 };
 
 /* ---- Sending ---- */
@@ -47,8 +41,7 @@ static void take_spare(struct gr_httpd_conn *c)
 	spare.cap = 0;
 }
 
-/* Makes room for n more bytes. */
-static int reserve(struct gr_httpd_conn *c, size_t n)
+int gr_httpd_reserve(struct gr_httpd_conn *c, size_t n)
 {
 	size_t cap = c->out_len + n;
 	char *out;
@@ -133,12 +126,13 @@ static int send_steadily(struct gr_httpd_conn *c, const struct iovec all[2], siz
 /* Sends what is collected and then these bytes, which stay where they are. Mostly the kernel takes all at once. */
 static int send_with(struct gr_httpd_conn *c, const char *p, size_t n)
 {
-	struct iovec all[2] = {{c->out, c->out_len}, {(void *)p, n}}, parts[2];
+	struct iovec all[2] = {{c->out, c->out_len}, {(void *)p, n}};
+	const struct iovec *from = c->out_len > 0 ? all : all + 1;
 	size_t sent = 0;
 	int rc;
 
 	c->head_at = SIZE_MAX;
-	rc = gr_stream_write_now(c->stream, parts, gr_stream_rest(all, 2, 0, parts), &sent);
+	rc = gr_stream_write_now(c->stream, from, (c->out_len > 0) + (n > 0), &sent);
 	if (rc > 0)
 		rc = send_steadily(c, all, &sent);
 	if (rc < 0)
@@ -192,234 +186,17 @@ static int add(struct gr_httpd_conn *c, const char *p, size_t n)
 
 	if (n > COPY_MAX)
 		return send_with(c, p, n);
-	rc = reserve(c, n);
+	rc = gr_httpd_reserve(c, n);
 	if (rc == 0)
 		put(c, p, n);
 	return rc;
-}
-
-/* ---- The head ---- */
-
-static const char *date_now(void)
-{
-	static char text[GR_HTTP_DATE];
-	static time_t at;
-	time_t now = time(NULL);
-
-	if (now != at)
-		gr_http_date_format(now, text);
-	at = now;
-	return text;
-}
-
-static struct gr_slice slice(const char *text)
-{
-	return (struct gr_slice){text, strlen(text)};
-}
-
-struct gr_slice gr_httpd_slice_at(lua_State *L, int idx)
-{
-	struct gr_slice s;
-
-	s.p = lua_tolstring(L, idx, &s.len);
-	return s;
-}
-
-static const char TEXT[] = "text/plain; charset=utf-8";
-static const struct gr_slice text_plain = {TEXT, sizeof(TEXT) - 1}, no_type = {NULL, 0};
-
-/* Writes the head of a response whose body has that length (-1: unknown), with these fields and that Content-Type, or
- * no_type. Returns 0 or an enum gr_http_error. */
-static int add_head(struct gr_httpd_conn *c, const struct gr_http_pair *fields, int n, struct gr_slice type,
-		    int64_t length)
-{
-	struct gr_http_response r = {
-		.status = c->status ? c->status : 200,
-		.fields = fields,
-		.nfields = (size_t)n,
-		.type = type,
-		.date = date_now(),
-		.method = c->method,
-		.minor = c->minor,
-		.keep_alive = c->keep && !c->config->stopping && !c->taken && gr_httpd_can_skip_body(c),
-		.length = length,
-	};
-	size_t bound = gr_http_response_bound(&r);
-	ssize_t len;
-
-	if (reserve(c, bound + (length > 0 && length <= COPY_LAST ? (size_t)length : 0)) < 0)
-		return -ENOMEM;
-	len = gr_http_write_response(&r, c->out + c->out_len, bound);
-	if (len < 0)
-		return (int)len;
-	c->head_at = c->out_len;
-	c->out_len += (size_t)len;
-	c->keep = r.keep_alive;
-	c->framing = r.body;
-	c->to_send = r.body == GR_BODY_LENGTH ? r.length : 0;
-	c->status = r.status;
-	c->reply = GR_REPLY_STARTED;
-	return 0;
-}
-
-/* Fields for add_head: those that the handler set, and ours. The strings stay in the environment's list. */
-struct fields {
-	int n;
-	struct gr_http_pair list[FIELDS_MAX];
-};
-
-static void add_field(struct fields *f, struct gr_slice name, struct gr_slice value)
-{
-	f->list[f->n++] = (struct gr_http_pair){name, value};
-}
-
-/* The first field of that name, or NULL. */
-static struct gr_http_pair *find_field(struct fields *f, const char *name)
-{
-	for (int i = 0; i < f->n; i++)
-		if (gr_slice_is(f->list[i].name, name))
-			return &f->list[i];
-	return NULL;
-}
-
-static void drop_fields(struct fields *f, const char *name)
-{
-	int n = 0;
-
-	for (int i = 0; i < f->n; i++)
-		if (!gr_slice_is(f->list[i].name, name))
-			f->list[n++] = f->list[i];
-	f->n = n;
-}
-
-/* Whether a body of that length (-1: unknown) may come, which needs a type. */
-static bool has_body(const struct gr_httpd_conn *c, int64_t length)
-{
-	return length != 0 && c->status != 204 && c->status != 304;
-}
-
-static void add_own_fields(const struct gr_httpd_conn *c, struct fields *f, bool body)
-{
-	if (c->config->server[0] && !find_field(f, "server"))
-		add_field(f, GR_SLICE("Server"), slice(c->config->server));
-	if (body && !find_field(f, "content-type"))
-		add_field(f, GR_SLICE("Content-Type"), text_plain);
-}
-
-/* ---- Compression ---- */
-
-/* Whether the response is one that is compressed for those who accept that. */
-static bool is_compressible(const struct gr_httpd_conn *c, struct fields *f, int64_t length)
-{
-	int status = c->status ? c->status : 200;
-	const struct gr_http_pair *type = find_field(f, "content-type");
-	struct gr_http_pair *control = find_field(f, "cache-control");
-	struct gr_slice rest, item;
-
-	if (status == 204 || status == 206 || status == 304 || (length >= 0 && length < c->config->gzip_min))
-		return false;
-	if (type == NULL || !gr_httpd_gzip_type(c->config, type->value) || find_field(f, "content-encoding"))
-		return false;
-	rest = control ? control->value : (struct gr_slice){"", 0};
-	while (gr_list_next(&rest, &item))
-		if (gr_slice_is(item, "no-transform"))
-			return false;
-	return true;
-}
-
-static bool is_accepted(lua_State *L, int env)
-{
-	const struct gr_httpd_request *r;
-	int at;
-
-	lua_rawgeti(L, env, GR_HTTPD_REQUEST);
-	r = lua_touserdata(L, -1);
-	lua_pop(L, 1);
-	at = r && r->head.minor > 0 ? gr_http_find(&r->head, r->bytes, "accept-encoding", 15, 0) : -1;
-	return at >= 0 && gr_accept_quality(gr_http_value(&r->head, r->bytes, (uint32_t)at), "gzip") > 0;
-}
-
-/* Changes the fields to those of the compressed body. The text of a new one is left on the stack. */
-static void convert_fields(lua_State *L, struct fields *f)
-{
-	struct gr_http_pair *etag = find_field(f, "etag");
-
-	if (etag && etag->value.len > 0 && *etag->value.p == '"') {
-		lua_pushliteral(L, "W/");
-		lua_pushlstring(L, etag->value.p, etag->value.len);
-		lua_concat(L, 2);
-		etag->value = gr_httpd_slice_at(L, -1);
-	}
-	drop_fields(f, "content-length");
-	drop_fields(f, "accept-ranges");
-	add_field(f, GR_SLICE("Content-Encoding"), GR_SLICE("gzip"));
-}
-
-/* Whether the body, of that length, is to be compressed. */
-static bool choose_compression(lua_State *L, struct gr_httpd_conn *c, int env, struct fields *f, int64_t length)
-{
-	if (c->compress == 0 || !is_compressible(c, f, length))
-		return false;
-	if (!find_field(f, "vary"))
-		add_field(f, GR_SLICE("Vary"), GR_SLICE("Accept-Encoding"));
-	if (!is_accepted(L, env))
-		return false;
-	convert_fields(L, f);
-	return true;
-}
-
-static int fail_head(lua_State *L, int rc)
-{
-	return luaL_error(L, "bad response: %s", rc > GR_HTTP_ERROR_END ? gr_strerror(rc) : gr_http_error_text(rc));
-}
-
-/* In a function of its own, since the list is large: the stack of an idle connection must not have held it. */
-static __attribute__((noinline)) void start_with_fields(lua_State *L, struct gr_httpd_conn *c, int env, int64_t length)
-{
-	struct fields f;
-	int rc, list;
-	bool gzip;
-
-	f.n = 0;
-	if (c->nfields / 2 > FIELDS_MAX - OWN_FIELDS)
-		luaL_error(L, "more than %d header fields in a response", FIELDS_MAX - OWN_FIELDS);
-	lua_rawgeti(L, env, GR_HTTPD_FIELDS);
-	list = lua_gettop(L);
-	luaL_checkstack(L, c->nfields + LUA_MINSTACK, "too many header fields");
-	for (int i = 1; i + 1 <= c->nfields; i += 2) {
-		lua_rawgeti(L, list, i);
-		lua_rawgeti(L, list, i + 1);
-		add_field(&f, gr_httpd_slice_at(L, -2), gr_httpd_slice_at(L, -1));
-	}
-	add_own_fields(c, &f, has_body(c, length));
-	gzip = choose_compression(L, c, env, &f, length);
-	rc = add_head(c, f.list, f.n, no_type, gzip ? -1 : length);
-	if (rc == 0 && gzip && c->framing != GR_BODY_NONE)
-		rc = gr_httpd_gzip_begin(c, length);
-	lua_settop(L, list - 1);
-	if (rc < 0)
-		fail_head(L, rc);
-}
-
-void gr_httpd_start(lua_State *L, struct gr_httpd_conn *c, int env, int64_t length)
-{
-	struct gr_http_pair server = {GR_SLICE("Server"), slice(c->config->server)};
-	int rc;
-
-	if (c->nfields > 0 || c->compress) {
-		start_with_fields(L, c, env, length);
-		return;
-	}
-	rc = add_head(c, &server, server.value.len > 0, has_body(c, length) ? text_plain : no_type, length);
-	if (rc < 0)
-		fail_head(L, rc);
 }
 
 /* ---- The body ---- */
 
 static int add_chunk(struct gr_httpd_conn *c, const char *p, size_t n)
 {
-	int rc = reserve(c, GR_CHUNK_HEAD_MAX + (n <= COPY_MAX ? n : 0) + 2);
+	int rc = gr_httpd_reserve(c, GR_CHUNK_HEAD_MAX + (n <= COPY_MAX ? n : 0) + 2);
 
 	if (rc < 0)
 		return rc;
@@ -446,7 +223,7 @@ static int add_framed(struct gr_httpd_conn *c, const char *p, size_t n)
 		if ((int64_t)n > c->to_send)
 			return -EMSGSIZE;
 		c->to_send -= (int64_t)n;
-		if (c->to_send == 0 && n > COPY_LAST && !may_collect(c))
+		if (c->to_send == 0 && n > GR_HTTPD_COPY_LAST && !may_collect(c))
 			return send_with(c, p, n);
 	}
 	return add(c, p, n);
@@ -524,19 +301,6 @@ int gr_httpd_complete_with(struct gr_httpd_conn *c, const char *p, size_t n)
 	if (rc < 0)
 		return rc == -EALREADY ? rc : gr_httpd_checked(c, rc);
 	return complete(c, add_body(c, p, n, GR_GZIP_MORE));
-}
-
-int gr_httpd_send_status(struct gr_httpd_conn *c, int status, const char *text)
-{
-	char body[160];
-	int rc;
-
-	if (c->reply != GR_REPLY_OPEN)
-		return 0;
-	c->status = status;
-	snprintf(body, sizeof(body), "%d %s\n", status, text ? text : gr_http_reason(status));
-	rc = add_head(c, NULL, 0, text_plain, (int64_t)strlen(body));
-	return rc < 0 ? gr_httpd_complete(c, rc) : gr_httpd_complete_with(c, body, strlen(body));
 }
 
 static int send_file(struct gr_httpd_conn *c, int fd, off_t from, size_t len, size_t *sent)

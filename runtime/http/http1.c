@@ -386,6 +386,7 @@ static ssize_t take_known(struct gr_http_head *h)
 	}
 	h->nfields = n;
 	h->line = k->line + shift;
+	h->all_known = true;
 	gr_framing_take(h, k, shift);
 	return (ssize_t)h->line;
 }

@@ -82,6 +82,7 @@ struct gr_http_head {
 	bool want_continue;           /* Expect: 100-continue on 1.1 with a body */
 	bool upgrade;                 /* Connection: upgrade and an Upgrade field on 1.1; a response: status 101 too */
 	bool https;                   /* absolute form with https */
+	bool all_known;               /* the fields are, all and byte by byte, those of gr_http_head_knows */
 	int64_t content_length;       /* -1 without the field; kept where it does not frame (HEAD, 304) */
 	struct gr_http_span verb;     /* requests: the method as written */
 	struct gr_http_span target;   /* requests: as written */

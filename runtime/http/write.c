@@ -8,7 +8,10 @@
 #include "http/field.h"
 
 /* More than the first line without its texts, Date, Connection, the framing and the name of Content-Type take. */
-enum { OWN_FIELDS = 192 };
+enum {
+	OWN_FIELDS = 192,
+	REASON_MAX = 40, /* of the standard phrases */
+};
 
 /* What the caller's fields say about matters that are decided here. */
 struct noted {
@@ -145,23 +148,9 @@ static size_t fields_size(const struct gr_http_pair *fields, size_t count)
 
 /* ---- Responses. ---- */
 
-static void set_reason(struct gr_http_response *r)
+size_t gr_http_response_bound(const struct gr_http_response *r)
 {
-	const char *text = r->reason.p ? NULL : gr_http_reason(r->status);
-
-	if (text)
-		r->reason = (struct gr_slice){text, strlen(text)};
-}
-
-static size_t response_bound(const struct gr_http_response *r)
-{
-	return OWN_FIELDS + r->reason.len + r->type.len + fields_size(r->fields, r->nfields);
-}
-
-size_t gr_http_response_bound(struct gr_http_response *r)
-{
-	set_reason(r);
-	return response_bound(r);
+	return OWN_FIELDS + (r->reason.p ? r->reason.len : REASON_MAX) + r->type.len + fields_size(r->fields, r->nfields);
 }
 
 /* Neither body nor framing: RFC 9112 section 6.3. */
@@ -194,13 +183,15 @@ static int decide(struct gr_http_response *r, const struct noted *n)
 	return 0;
 }
 
-static char *put_status(char *to, int status, struct gr_slice phrase)
+static char *put_status(char *to, const struct gr_http_response *r)
 {
-	const char digits[] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10), (char)('0' + status % 10), ' '};
+	const char digits[] = {(char)('0' + r->status / 100), (char)('0' + r->status / 10 % 10),
+			       (char)('0' + r->status % 10), ' '};
+	const char *phrase = r->reason.p ? NULL : gr_http_reason(r->status);
 
 	to = PUT(to, "HTTP/1.1 ");
 	to = put(to, digits, sizeof(digits));
-	to = put_slice(to, phrase);
+	to = phrase ? put(to, phrase, strlen(phrase)) : put_slice(to, r->reason);
 	return PUT(to, "\r\n");
 }
 
@@ -235,29 +226,52 @@ static char *put_date(char *to, const char *date)
 	return PUT(put(to, date, GR_HTTP_DATE), "\r\n");
 }
 
+/* The part that `struct gr_http_opening` keeps, with the fields. */
+static char *put_opening(char *to, const struct gr_http_response *r, const struct noted *n)
+{
+	to = put_status(to, r);
+	to = put_fields(to, r->fields, r->nfields);
+	if (r->type.p)
+		to = put_type(to, r->type);
+	if (r->date && !n->date && r->status >= 200)
+		to = put_date(to, r->date);
+	return to;
+}
+
+static char *put_kept_opening(char *to, const struct gr_http_response *r, const struct noted *n)
+{
+	struct gr_http_opening *o = r->opening;
+	char *end;
+
+	if (o == NULL || r->nfields > 0 || r->reason.p)
+		return put_opening(to, r, n);
+	if (o->len > 0 && o->status == r->status && o->type == r->type.p)
+		return put(to, o->text, o->len);
+	end = put_opening(to, r, n);
+	o->len = (size_t)(end - to) <= sizeof(o->text) ? (size_t)(end - to) : 0;
+	o->status = r->status;
+	o->type = r->type.p;
+	memcpy(o->text, to, o->len);
+	return end;
+}
+
 ssize_t gr_http_write_response(struct gr_http_response *r, char *buf, size_t size)
 {
 	struct noted n = {.length = -1};
-	char *to = buf;
+	char *to;
 	int rc;
 
-	set_reason(r);
-	if (r->status < 100 || r->status > 999 || !is_value(r->reason))
+	if (r->status < 100 || r->status > 999 || (r->reason.p && !is_value(r->reason)))
 		return GR_HTTP_BAD_STATUS;
 	rc = check_fields(r->fields, r->nfields, &n);
 	if (rc < 0)
 		return rc;
-	if (size < response_bound(r))
+	if (size < gr_http_response_bound(r))
 		return GR_HTTP_NO_SPACE;
 	rc = decide(r, &n);
 	if (rc < 0)
 		return rc;
-	to = put_status(to, r->status, r->reason);
-	to = put_fields(to, r->fields, r->nfields);
-	if (r->type.p)
-		to = put_type(to, r->type);
-	if (r->date && !n.date && r->status >= 200)
-		to = put_date(to, r->date);
+	to = put_kept_opening(buf, r, &n);
 	to = put_framing(to, r, &n);
 	to = put_connection(to, r);
 	return PUT(to, "\r\n") - buf;

@@ -14,14 +14,25 @@ struct gr_http_pair {
 	struct gr_slice name, value;
 };
 
+/* What many heads begin with: status, Content-Type and Date. Kept by who sends them, all zero at first. */
+struct gr_http_opening {
+	int status;
+	const char *type;
+	size_t len; /* 0: nothing is kept */
+	char text[192];
+};
+
 struct gr_http_response {
 	/* what is known */
 	int status;             /* 100-999 */
-	struct gr_slice reason; /* p == NULL: the standard phrase, which is filled in */
+	struct gr_slice reason; /* p == NULL: the standard phrase */
 	const struct gr_http_pair *fields;
 	size_t nfields;
 	struct gr_slice type;       /* a Content-Type that is known to be valid, p == NULL: none; not among `fields` then */
 	const char *date;           /* GR_HTTP_DATE bytes, NULL for none; not sent with 1xx or when `fields` have one */
+	/* NULL, or a copy of the last one, to be used again with the same status and type.p (whose text may not change) if
+	 * there are no fields and no other reason; the caller forgets it when there is another date */
+	struct gr_http_opening *opening;
 	enum gr_http_method method; /* of the request */
 	uint8_t minor;              /* of the request */
 	bool keep_alive;            /* the connection may go on; decided below */
@@ -32,7 +43,7 @@ struct gr_http_response {
 };
 
 /* Bytes that are always enough for gr_http_write_response. */
-size_t gr_http_response_bound(struct gr_http_response *r);
+size_t gr_http_response_bound(const struct gr_http_response *r);
 
 /* Writes the head up to and with its empty line. Of `fields`, Content-Length must be the body's, or is its length if
  * that is not known; "close" in Connection ends keep_alive; "keep-alive" there does not count; Transfer-Encoding is an

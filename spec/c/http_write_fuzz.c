@@ -41,15 +41,19 @@ static size_t make_fields(struct gr_slice *rest, struct gr_http_pair *pairs)
 static void fuzz_response(const uint8_t *data, struct gr_slice rest)
 {
 	static const int statuses[] = {200, 204, 304, 100, 101, 404, 206, 205};
+	static struct gr_http_opening opening;
 	struct gr_http_pair pairs[PAIRS];
 	struct gr_http_field fields[PARSED];
 	struct gr_http_response r = {.status = statuses[data[1] & 7],
 				     .fields = pairs,
+				     .type = {data[2] & 16 ? "text/plain" : NULL, data[2] & 16 ? 10 : 0},
 				     .date = "Sun, 06 Nov 1994 08:49:37 GMT",
+				     .opening = &opening,
 				     .method = data[2] % 10,
 				     .minor = data[3] & 1,
 				     .keep_alive = data[3] & 2,
 				     .length = (data[3] >> 2) - 1};
+	struct gr_http_response again;
 	struct gr_http_head h;
 	size_t size;
 	ssize_t n;
@@ -57,8 +61,12 @@ static void fuzz_response(const uint8_t *data, struct gr_slice rest)
 
 	r.nfields = make_fields(&rest, pairs);
 	size = gr_http_response_bound(&r);
-	buf = malloc(size);
+	again = r;
+	again.opening = NULL;
+	buf = malloc(2 * size);
 	n = gr_http_write_response(&r, buf, size);
+	if (gr_http_write_response(&again, buf + size, size) != n || (n > 0 && memcmp(buf, buf + size, (size_t)n) != 0))
+		abort();
 	gr_http_head_init(&h, fields, &(struct gr_http_limits){1000, 10000, PARSED});
 	if (n > 0 && (gr_http_parse_response(&h, buf, (size_t)n, r.method) != n || h.body != r.body ||
 		      (h.body == GR_BODY_LENGTH && h.content_length != r.length) || h.status != r.status ||

@@ -22,6 +22,9 @@ struct sent {
 	bool keeps;
 };
 
+/* Shared by all responses, as a server's. */
+static struct gr_http_opening opening;
+
 static struct gr_http_response response_of(const struct sent *s, struct gr_http_pair *field)
 {
 	*field = (struct gr_http_pair){slice(s->name), slice(s->value)};
@@ -29,6 +32,7 @@ static struct gr_http_response response_of(const struct sent *s, struct gr_http_
 					 .fields = field,
 					 .nfields = s->name ? 1 : 0,
 					 .date = date,
+					 .opening = &opening,
 					 .method = (enum gr_http_method)s->method,
 					 .minor = (uint8_t)s->minor,
 					 .keep_alive = s->keep_alive,
@@ -111,6 +115,33 @@ static void test_responses(void)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		good = row(writes(&cases[i]), cases[i].text, strlen(cases[i].text)) && good;
 	check(good, "responses: one framing, and what the parser makes of it");
+}
+
+/* Into a buffer of the bound and no more, whatever was written before. */
+static void test_statuses(void)
+{
+	static const char type[] = "text/plain; charset=utf-8";
+	bool good = true;
+
+	for (int i = 0; i < 2 * 500; i++) {
+		struct gr_http_response r = {.status = 100 + i / 2,
+					     .type = {i & 1 ? type : NULL, i & 1 ? sizeof(type) - 1 : 0},
+					     .date = date,
+					     .minor = 1,
+					     .keep_alive = true,
+					     .length = -1},
+					kept = r;
+		char *buf = malloc(gr_http_response_bound(&r)), *copy = malloc(gr_http_response_bound(&r));
+		ssize_t n = gr_http_write_response(&r, buf, gr_http_response_bound(&r));
+
+		kept.opening = &opening;
+		for (int again = 0; again < 2; again++)
+			good = good && gr_http_write_response(&kept, copy, gr_http_response_bound(&kept)) == n &&
+			       n > 0 && memcmp(buf, copy, (size_t)n) == 0;
+		free(buf);
+		free(copy);
+	}
+	check(good, "responses: the same with and without an opening that is kept, for all statuses");
 }
 
 struct refused {
@@ -476,6 +507,7 @@ static void test_utf8(void)
 int main(void)
 {
 	test_responses();
+	test_statuses();
 	test_refused_responses();
 	test_reason();
 	test_requests();
