@@ -187,11 +187,11 @@ static char *put_status(char *to, const struct gr_http_response *r)
 {
 	const char digits[] = {(char)('0' + r->status / 100), (char)('0' + r->status / 10 % 10),
 			       (char)('0' + r->status % 10), ' '};
-	const char *phrase = r->reason.p ? NULL : gr_http_reason(r->status);
+	const char *phrase = gr_http_reason(r->status);
 
 	to = PUT(to, "HTTP/1.1 ");
 	to = put(to, digits, sizeof(digits));
-	to = phrase ? put(to, phrase, strlen(phrase)) : put_slice(to, r->reason);
+	to = r->reason.p ? put_slice(to, r->reason) : put(to, phrase, strlen(phrase));
 	return PUT(to, "\r\n");
 }
 
