@@ -747,6 +747,17 @@ describe("an HTTP server", function()
     assert.is_true(sent > 0 and sent < 1e7, sent)
   end)
 
+  it("writes no password of a URL into it", function()
+    local lines = {}
+    local port = serve(function() return "x" end, { access_log = function(line) lines[#lines + 1] = line end })
+    for _, line in ipairs({ "GET http://me:pw@h/x HTTP/1.1", "CONNECT me:pw@h:1 HTTP/1.1", "GET /a:b@c HTTP/9" }) do
+      raw(port, line .. "\r\nHost: h\r\n\r\n")
+    end
+    assert.matches('"GET http://me:%*%*%*@h/x HTTP/1%.1" 400 ', lines[1])
+    assert.matches('"CONNECT me:%*%*%*@h:1 HTTP/1%.1" 400 ', lines[2])
+    assert.matches('"GET /a:b@c HTTP/9" 400 ', lines[3])
+  end)
+
   it("works over unix sockets", function()
     local path = require("spec.net_helper").unix_path()
     local server = assert(grun.server("http://unix:" .. path, function(req) return req.path end))
