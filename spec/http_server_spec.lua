@@ -645,6 +645,101 @@ describe("an HTTP server", function()
     conn:close()
   end)
 
+  describe("switches to a protocol only if the client offers it:", function()
+    local OFFER = { Connection = "keep-alive, Upgrade", Upgrade = "Chat/2, other" }
+
+    -- Offers of a client -> what the handler sets as Upgrade -> the status, and what upgrade returned.
+    local function ask(upgrade, head)
+      local got
+      local port, server = serve(function(req, res)
+        if req.path == "/next" then
+          return "next"
+        end
+        if upgrade then
+          res:header("Upgrade", upgrade):header("Connection", "Upgrade")
+        end
+        got = { res:upgrade() }
+      end)
+      local conn = connect(port)
+      conn:write(head, "\r\n")
+      conn:settimeout(5)
+      local res = response(conn)
+      if res.status ~= 101 then
+        conn:write("GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+        res.after = (response(conn) or {}).body
+      end
+      conn:close()
+      assert.equal(0, server:stats().errors)
+      return res, got
+    end
+
+    local function head(fields, version)
+      local lines = { "GET / HTTP/" .. (version or "1.1") .. "\r\nHost: a\r\n" }
+      for name, value in pairs(fields) do
+        lines[#lines + 1] = name .. ": " .. value .. "\r\n"
+      end
+      return table.concat(lines)
+    end
+
+    it("by its name", function()
+      for _, upgrade in ipairs({ "chat", "CHAT", "chat/1", "other", "Other, chat", false }) do
+        local res, got = ask(upgrade, head(OFFER))
+        assert.same({ 101, upgrade or nil }, { res.status, res.headers.upgrade })
+        assert.matches("^conn ", tostring(got[1]))
+      end
+    end)
+
+    it("or else says which one", function()
+      for _, fields in ipairs({ {}, { Upgrade = "chat" }, { Connection = "upgrade" },
+        { Upgrade = "chats", Connection = "upgrade" }, { Upgrade = "", Connection = "upgrade" },
+        { Upgrade = "2/chat", Connection = "upgrade" } }) do
+        local res, got = ask("chat", head(fields))
+        assert.same({ 426, "chat", "Upgrade", "426 Upgrade Required\n", "next" },
+          { res.status, res.headers.upgrade, res.headers.connection, res.body, res.after })
+        assert.same({ nil, "the client does not offer this protocol", "protocol" }, got)
+      end
+      local res = ask("chat, more", head(OFFER))
+      assert.equal(426, res.status)
+      res = ask(false, head({}))
+      assert.same({ 400, nil, "next" }, { res.status, res.headers.upgrade, res.after })
+    end)
+
+    it("not on HTTP/1.0", function()
+      local res, got = ask("chat", head(OFFER, "1.0"))
+      assert.same({ 426, "protocol" }, { res.status, got[3] })
+    end)
+
+    it("not once the response is over", function()
+      local old
+      local port, server = serve(function(_, res)
+        old = res
+        return "ok"
+      end)
+      local conn = connect(port)
+      conn:write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+      assert.equal(200, response(conn).status)
+      conn:write("GET / HT")
+      grun.sleep(0.02)
+      conn:setoption("linger", 0)
+      conn:close()
+      while server:stats().active > 0 do
+        grun.sleep(0.001)
+      end
+      assert.has_error(function() old:upgrade() end)
+    end)
+
+    it("but tunnels", function()
+      local port = serve(function(_, res)
+        local conn = assert(res:upgrade())
+        conn:write("there")
+      end)
+      local conn = connect(port)
+      conn:write("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n")
+      assert.matches("^HTTP/1.1 200 [^\n]*\r\n.*\r\n\r\nthere$", (conn:read("a")))
+      conn:close()
+    end)
+  end)
+
   it("stops: lets requests end, closes connections between two", function()
     local port, server = serve(function(req)
       if req.path == "/slow" then
