@@ -519,20 +519,27 @@ describe("an HTTP server", function()
     assert.matches("\r\n\r\n$", text)
     text = raw(port, "GET /?status=304 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert.matches("^HTTP/1.1 304 Not Modified\r\n", text)
+    local pieces
     local other = serve(function(req, reply)
       reply:status(tonumber(req.query.status))
       if req.path == "/write" then
         reply:write("text")
         return reply:finish()
+      elseif req.path == "/iterator" then
+        return reply:finish(function() return table.remove(pieces) end)
       end
       return reply:finish("text")
     end)
-    for _, status in ipairs({ 204, 304 }) do
-      for _, path in ipairs({ "/write", "/finish" }) do
-        text = raw(other, ("GET %s?status=%d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"):format(path, status))
+    for _, case in ipairs({ { "GET", 204 }, { "GET", 304 }, { "HEAD", 200 }, { "HEAD", 404 } }) do
+      for _, path in ipairs({ "/write", "/finish", "/iterator" }) do
+        pieces = { "more", "text" }
+        local method, status = unpack(case)
+        text = raw(other, ("%s %s?status=%d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"):format(method, path,
+          status))
         assert.matches("^HTTP/1.1 " .. status, text)
-        assert.is_nil(text:find("Content-Type", 1, true))
-        assert.matches("\r\n\r\n$", text)
+        assert.equal(method == "HEAD", text:find("Content-Type", 1, true) ~= nil)
+        assert.matches("^[^\r]+\r\n.*\r\n\r\n$", text)
+        assert.is_nil(text:find("\r\n\r\n.")) -- nothing follows
       end
     end
   end)
