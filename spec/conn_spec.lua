@@ -329,6 +329,40 @@ describe("read", function()
     assert.equal("two", b:read())
   end)
 
+  -- Nobody else runs meanwhile.
+  local function block(seconds)
+    local limit = grun.now() + seconds
+    repeat until grun.now() > limit
+  end
+
+  test("takes what came in time, though nobody could look before the time was up", function(keep)
+    local a, b = connected(keep, "tcp://127.0.0.1:0")
+    b:settimeout(0.05)
+    for i = 1, 3 do
+      local reader = parked(b.read, b)
+      a:write(i, "\n")
+      block(0.1)
+      assert.same({ tostring(i) }, { reader:get() })
+    end
+    local listener = keep(assert(grun.listen("tcp://127.0.0.1:0")))
+    local acceptor = parked(listener.accept, listener, 0.05)
+    keep(assert(grun.connect(listener:address())))
+    block(0.1)
+    assert.is_truthy(keep((acceptor:get())))
+  end)
+
+  test("times out also when there is always something more", function(keep)
+    local a, b = connected(keep, "tcp://127.0.0.1:0")
+    b:settimeout(0.1)
+    local reader, stop = grun.spawn(b.read_until, b, "x", { max = 1e9 }), grun.now() + 5
+    while grun.now() < stop and reader:status() ~= "done" do
+      a:write("y")
+      grun.yield()
+    end
+    assert.equal("done", reader:status())
+    assert.same({ nil, "timeout", "timeout" }, { reader:get() })
+  end)
+
   test("with timeout 0 takes only what is there", function(keep)
     local a, b = keep(assert(grun.pair()))
     b:settimeout(0)

@@ -260,6 +260,55 @@ describe("the HTTP client", function()
     end)
   end)
 
+  describe("shows no password", function()
+    -- What a request fails with, and what is written when nobody looks.
+    local function check(code, ...)
+      local res, message, got = ...
+      assert.same({ nil, code }, { res, got }, message)
+      assert.not_matches("SEC", message)
+      assert.not_matches("RET", message)
+      assert.matches("me:%*%*%*@", message)
+    end
+
+    it("of a URL that is wrong, or a proxy's", function()
+      for _, url in ipairs({ "http://me:SECRET@h:notaport/", "ftp://me:SECRET@h/", "http://me:SEC/RET@h/",
+        "http://me:SECRET@h x/", "me:SECRET@h", "http://me:SECRET@/", "http://me:SEC\nRET@h/" }) do
+        check("bad_address", grun.http.get(url))
+      end
+      for _, url in ipairs({ "http://me:SECRET@h:notaport/", "socks5://me:SECRET@h:1", "me:SECRET@h:x",
+        "https://me:SECRET@h" }) do
+        check("bad_address", grun.http.get("http://127.0.0.1:1/", { proxy = url }))
+      end
+    end)
+
+    it("of a proxy in the environment, also in a traceback", function()
+      local script = [[assert(grun.http.get("http://127.0.0.1:1/", { proxy = "env" }))]]
+      local out, err = helper.run_child({ helper.script(script) },
+        { env = { http_proxy = "http://me:SECRET@h:notaport/" } })
+      assert.matches("bad URL \"http://me:%*%*%*@h:notaport/\": bad port.*traceback", err)
+      assert.not_matches("SECRET", out .. err)
+    end)
+
+    it("of a redirect's target", function()
+      local location
+      local url = serve(function() return 302, { Location = location }, "" end)
+      for _, bad in ipairs({ "http://me:SECRET@h:notaport/", "//me:SECRET@h:x/", "ftp://me:SECRET@h/" }) do
+        location = bad
+        check("bad_address", grun.http.get(url))
+      end
+    end)
+
+    it("that was right either", function()
+      local url = serve(function(req) return req.target end)
+      local res = assert(grun.http.get((url:gsub("//", "//me:SECRET@")) .. "/x"))
+      assert.same({ "/x", url .. "/x", "response 200 " .. url .. "/x" }, { res.body, res.url, tostring(res) })
+      local _, message = grun.http.get("http://me:SECRET@127.0.0.1:1/")
+      assert.equal("cannot connect to tcp://127.0.0.1:1: Connection refused", message)
+      _, message = grun.http.get("http://h/", { proxy = "http://me:SECRET@127.0.0.1:1/" })
+      assert.equal("cannot connect to tcp://127.0.0.1:1: Connection refused", message)
+    end)
+  end)
+
   describe("speaks TLS", function()
     it("with the certificate checked, and keeps the connections", function()
       local tls = require("spec.tls_helper")

@@ -179,6 +179,7 @@ for part in m.iter_parts():
       }) do
         local res = assert(get(bytes))
         assert.same({ 200, "Fine", "1, 2", "hello" }, { res.status, res.reason, res.headers["X-a"], res.body })
+        assert.same({}, { res.headers.t, res.headers.link }) -- trailers, and fields of other heads
       end
       assert.equal("", get("HTTP/1.1 204 No Content\r\n\r\n").body)
       assert.equal("", get("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n").body)
@@ -249,6 +250,12 @@ for part in m.iter_parts():
           assert.equal("string", type(message))
         end
       end
+    end)
+
+    it("of more bytes than 32 bits can tell", function()
+      local bytes = "HTTP/1.1 200 OK\r\nContent-Length: 4294967297\r\n\r\na" -- and not 1
+      assert.equal("closed", (select(3, get(bytes, { max_body = 1e12 }))))
+      assert.equal("too_large", (select(3, get(bytes))))
     end)
 
     it("up to max_body", function()

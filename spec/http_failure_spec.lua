@@ -102,9 +102,10 @@ describe("an HTTP server", function()
     assert.equal(2, #list)
   end)
 
-  test("resets the connection when a body that ends with it is not complete", function()
+  describe("resets the connection when a body that ends with it is not complete,", function()
     local thread
-    local port = serve(function(req)
+
+    local function handler(req)
       local n = 0
       thread = grun.current()
       return function()
@@ -115,19 +116,81 @@ describe("an HTTP server", function()
         end
         return "piece"
       end
-    end)
-    helper.reports(function()
-      for _, path in ipairs({ "/fails", "/cancelled" }) do
-        local conn = connect(port)
-        conn:write(get(path, "1.0"))
-        conn:read_until("\r\n\r\n")
-        assert.equal("piece", conn:read(5))
-        if path == "/cancelled" then
-          thread:cancel()
-        end
-        assert.equal("ECONNRESET", select(3, conn:read(1)))
-        conn:close()
+    end
+
+    -- Returns the server, its port and the certificate to trust.
+    local function serve_tls(fn, opts)
+      local tls = require("spec.tls_helper")
+      local server = assert(grun.server("https://127.0.0.1:0", fn, tls.server("good", opts)))
+      servers[#servers + 1] = server
+      return server, server:address():match("%d+$"), tls.path("root.pem")
+    end
+
+    -- What comes behind the first piece: nothing, and how it ends.
+    local function check(conn, request, path)
+      conn:write(request)
+      conn:read_until("\r\n\r\n")
+      assert.equal("piece", conn:read(5))
+      if path == "/cancelled" then
+        thread:cancel()
       end
+      assert.equal("ECONNRESET", select(3, conn:read(1)), path)
+      conn:close()
+    end
+
+    local function check_all(open)
+      helper.reports(function()
+        for _, path in ipairs({ "/fails", "/cancelled" }) do
+          check(open(), get(path, "1.0"), path)
+          check(open(), ("POST %s HTTP/1.0\r\nContent-Length: 10\r\n\r\nunread"):format(path), path)
+        end
+      end)
+    end
+
+    test("a plain one", function()
+      local port = serve(handler)
+      check_all(function() return connect(port) end)
+    end)
+
+    test("and one with TLS without a goodbye", function()
+      local _, port, ca = serve_tls(handler)
+      check_all(function()
+        return assert(grun.connect("tls://localhost:" .. port, { ca = ca }))
+      end)
+    end)
+
+    test("also for openssl", function()
+      local _, port, ca = serve_tls(handler)
+      local command = "(printf 'GET / HTTP/1.0\\r\\n\\r\\n'; sleep 1) | " ..
+        "openssl s_client -quiet -msg -connect 127.0.0.1:%s -CAfile %s"
+      helper.reports(function()
+        local out = require("spec.tls_helper").start(command:format(port, ca)).finish()
+        assert.matches("piece", out)
+        assert.matches("errno=104", out)
+        assert.not_matches("<<<[^\n]*close_notify", out)
+      end)
+    end)
+
+    test("also when the client has taken nothing for too long", function()
+      local server, port, ca = serve_tls(function()
+        return function() return ("x"):rep(16384) end
+      end, { write_timeout = 0.3 })
+      local conn = assert(grun.connect("tls://localhost:" .. port, { ca = ca }))
+      conn:write(get("/", "1.0"))
+      while server:stats().active > 0 or server:stats().accepted == 0 do
+        grun.sleep(0.01)
+      end
+      local limit = grun.now() + 5
+      while conn:write("x") do -- until the reset has come: nothing more is to be read first
+        assert.is_true(grun.now() < limit)
+        grun.sleep(0.01)
+      end
+      local data, message, code
+      repeat
+        data, message, code = conn:recv()
+      until not data
+      assert.is_true(code == "ECONNRESET" or code == "truncated", message)
+      conn:close()
     end)
   end)
 

@@ -65,7 +65,8 @@ local refused = {
     CHUNKED .. "0\r\nA: b\r\n c\r\n\r\n", CHUNKED .. "0\r\n\n", CHUNKED .. "0\r\n" .. ("A: b\r\n"):rep(101) .. "\r\n",
     CHUNKED .. "0\r\nA: " .. ("b"):rep(17000) .. "\r\n\r\n",
   },
-  [413] = { POST .. "Content-Length: 1048577\r\n\r\n" },
+  [413] = { POST .. "Content-Length: 1048577\r\n\r\n",
+    POST .. "Content-Length: 4294967297\r\n\r\nx" }, -- not 1 byte
   [414] = { line(8193), "GET /" .. ("a"):rep(9000), ("A"):rep(9000) },
   [417] = { POST .. "Expect: 200-ok\r\nContent-Length: 1\r\n\r\nx" },
   [431] = { fields(101), block(16385), GET .. HOST .. "A: " .. ("b"):rep(17000) },
@@ -157,13 +158,178 @@ describe("what comes to an HTTP server", function()
     local port = serve(function() return "ok" end)
     for head, connection in pairs({
       ["Content-Length: 5\r\nExpect: 100-continue\r\n"] = "close", ["Content-Length: 65537\r\n"] = "close",
-      ["Content-Length: 5\r\n"] = false,
+      ["Content-Length: 65536\r\n"] = false, ["Content-Length: 5\r\n"] = false,
     }) do
       local conn = assert(grun.connect("tcp://127.0.0.1:" .. port))
       conn:write(POST, head, "\r\n")
       assert.equal(connection or nil, http.response(conn).headers.connection)
       conn:close()
     end
+  end)
+
+  test("is never a request when it is a body that nobody reads", function()
+    local paths = {}
+    local port = serve(function(req)
+      paths[#paths + 1] = req.path
+      return "ok"
+    end)
+    local chunked = ("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"):format(#SMUGGLED, SMUGGLED)
+    local length = ("Content-Length: %d\r\n\r\n%s"):format(#SMUGGLED, SMUGGLED)
+    for _, body in ipairs({ length, chunked }) do
+      for _, expect in ipairs({ "", "Expect: 100-continue\r\n" }) do
+        paths = {}
+        local text = http.raw(port, POST .. expect .. body .. "GET /next HTTP/1.1\r\nConnection: close\r\n" .. HOST ..
+          "\r\n")
+        local last = expect == "" and "/next" or nil -- else the connection ends
+        assert.same({ "/", last }, paths)
+        assert.equal(#paths, select(2, text:gsub("HTTP/1.1 200 ", "")))
+      end
+    end
+  end)
+
+  test("has trailers that are nobody's header fields", function()
+    local port = serve(function(req)
+      local before = next(req.headers) and req:header("x-a")
+      local body = req:body()
+      return table.concat({ body, tostring(before), tostring(req:header("x-a")), tostring(req.headers["x-a"]), req.host,
+        tostring(req:cookies().c) }, " ")
+    end)
+    local conn = assert(grun.connect("tcp://127.0.0.1:" .. port))
+    conn:write(CHUNKED, "1\r\nx\r\n0\r\nX-A: 1\r\nHost: b\r\nCookie: c=d\r\n\r\n", GET, HOST, "\r\n")
+    assert.equal("x nil nil nil a nil", http.response(conn).body)
+    assert.equal(" nil nil nil a nil", http.response(conn).body)
+    conn:close()
+  end)
+
+  test("is handled once, however it ends", function()
+    local calls, port, server
+    for bytes, status in pairs({
+      [GET .. HOST .. "\r\n\r\n"] = 200, [GET .. HOST .. "\r\n\r\nGE"] = 200, [GET .. "\r\n\r\n"] = 400,
+      [POST .. "Content-Length: 5\r\n\r\nab"] = 400, [CHUNKED .. "5\r\nab"] = 400, [CHUNKED .. "5\r\nabcde"] = 400,
+      [CHUNKED .. "5\r\nabcde\r\n0\r\n"] = 400,
+    }) do
+      for _, how in ipairs({ "shutdown", "close" }) do
+        calls = 0
+        port, server = serve(function(req)
+          calls = calls + 1
+          return app(req)
+        end)
+        local conn = assert(grun.connect("tcp://127.0.0.1:" .. port))
+        conn:write(bytes)
+        if how == "close" then
+          conn:close()
+        else
+          conn:shutdown("w")
+          assert.equal(status, http.response(conn).status, bytes)
+          assert.equal("", conn:read("a"))
+          conn:close()
+        end
+        local limit = grun.now() + 5
+        while (server:stats().active > 0 or server:stats().accepted == 0) and grun.now() < limit do
+          grun.sleep(0.001)
+        end
+        assert.equal(0, server:stats().active)
+        assert.equal(0, server:stats().errors)
+        assert.equal(bytes:find("Host") and 1 or 0, calls, bytes)
+      end
+    end
+  end)
+
+  test("is handled in turn when several requests come at once", function()
+    local running, most = 0, 0
+    local port = serve(function(req)
+      running = running + 1
+      most = math.max(most, running)
+      grun.sleep(0.002)
+      running = running - 1
+      return req.path
+    end)
+    local conn = assert(grun.connect("tcp://127.0.0.1:" .. port))
+    for i = 1, 20 do
+      conn:write("GET /", i, " HTTP/1.1\r\n", HOST, "\r\n")
+    end
+    for i = 1, 20 do
+      assert.equal("/" .. i, http.response(conn).body)
+    end
+    assert.equal(1, most)
+    conn:close()
+  end)
+
+  -- Nobody else runs for so long, so that a time is up before anybody could look at what came in time.
+  local function hold_up(seconds)
+    local limit = grun.now() + seconds
+    repeat until grun.now() > limit
+  end
+
+  test("in time is taken, though it is seen too late", function()
+    local port, server = serve(app, { idle_timeout = 0.2, header_timeout = 0.2, body_timeout = 0.2 })
+    local conn = assert(grun.connect("tcp://127.0.0.1:" .. port))
+    for _, parts in ipairs({
+      { GET .. HOST .. "\r\n" }, { GET, HOST .. "\r\n" }, { CHUNKED .. "1", "\r\nx\r\n0\r\n\r\n" },
+    }) do
+      for _, part in ipairs(parts) do
+        grun.sleep(0.05) -- they are waited for
+        conn:write(part)
+        hold_up(0.3)
+      end
+      assert.equal(200, http.response(conn).status, parts[1])
+    end
+    conn:write(GET, HOST, "\r\n")
+    assert.is_true(server:stop(5)) -- which closes the connections that are silent
+    local res = http.response(conn)
+    assert.same({ 200, "close" }, { res.status, res.headers.connection })
+    conn:close()
+  end)
+
+  test("is limited by default", function()
+    local httpd = require("grun.core.httpd")
+    local config, seen = httpd.config, nil
+    function httpd.config(options) -- luacheck: ignore 122
+      seen = options
+      return config(options)
+    end
+    local ok, problem = pcall(serve, app)
+    httpd.config = config -- luacheck: ignore 122
+    assert(ok, problem)
+    assert.same({
+      https = false, no_response = true, header_timeout = 10, idle_timeout = 60, body_timeout = 30,
+      write_timeout = 30, max_line = 8192, max_header = 16384, max_headers = 100, max_body = 1048576,
+      max_requests = 0, min_rate = 240, trust_proxy = 0,
+    }, seen)
+  end)
+
+  test("comes back whole whatever its size", function()
+    local port = serve(function(req)
+      local body = req:body(1e8)
+      if req.path == "/pieces" then
+        return { body:sub(1, 1), body:sub(2) }
+      elseif req.path == "/chunks" then
+        return function()
+          local piece = body
+          body = nil
+          return piece
+        end
+      end
+      return body
+    end)
+    local conn = assert(grun.connect("tcp://127.0.0.1:" .. port))
+    local buffer = conn:getoption("sndbuf")
+    local data = ("0123456789abcdef!"):rep(math.ceil(buffer / 17) + 1)
+    for _, size in ipairs({ 0, 1, 65535, 65536, 65537, buffer - 1, buffer, buffer + 1 }) do
+      local body = data:sub(1, size)
+      local chunked = size > 0 and ("%x\r\n%s\r\n0\r\n\r\n"):format(size, body) or "0\r\n\r\n"
+      for _, path in ipairs({ "/", "/pieces", "/chunks" }) do
+        local framed = { ["Content-Length: " .. size] = body, ["Transfer-Encoding: chunked"] = chunked }
+        for framing, bytes in pairs(framed) do
+          local sender = grun.spawn(conn.write, conn, "POST ", path, " HTTP/1.1\r\n", HOST, framing, "\r\n\r\n", bytes)
+          assert.is_true(http.response(conn).body == body, ("%d bytes, %s, %s"):format(size, path, framing))
+          assert.is_true(sender:get())
+        end
+        local res = assert(grun.http.post("http://127.0.0.1:" .. port .. path, { body = body, keep_alive = false }))
+        assert.is_true(res.body == body)
+      end
+    end
+    conn:close()
   end)
 
   test("can be the first of thousands", function()

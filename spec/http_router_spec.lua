@@ -84,6 +84,7 @@ describe("a router", function()
     local answer, _, allow = ask(router, "DELETE", "/x")
     assert.equal(405, answer)
     assert.equal("GET, HEAD, OPTIONS, POST, PUT", allow)
+    assert.equal(405, (ask(router, "get", "/x"))) -- another method than GET
     answer, _, allow = ask(router, "OPTIONS", "/z")
     assert.equal(204, answer)
     assert.equal("OPTIONS, PUT", allow)

@@ -555,20 +555,27 @@ describe("an HTTP server", function()
     assert.matches("\r\n\r\n$", text)
     text = raw(port, "GET /?status=304 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert.matches("^HTTP/1.1 304 Not Modified\r\n", text)
+    local pieces
     local other = serve(function(req, reply)
       reply:status(tonumber(req.query.status))
       if req.path == "/write" then
         reply:write("text")
         return reply:finish()
+      elseif req.path == "/iterator" then
+        return reply:finish(function() return table.remove(pieces) end)
       end
       return reply:finish("text")
     end)
-    for _, status in ipairs({ 204, 304 }) do
-      for _, path in ipairs({ "/write", "/finish" }) do
-        text = raw(other, ("GET %s?status=%d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"):format(path, status))
+    for _, case in ipairs({ { "GET", 204 }, { "GET", 304 }, { "HEAD", 200 }, { "HEAD", 404 } }) do
+      for _, path in ipairs({ "/write", "/finish", "/iterator" }) do
+        pieces = { "more", "text" }
+        local method, status = unpack(case)
+        text = raw(other, ("%s %s?status=%d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"):format(method, path,
+          status))
         assert.matches("^HTTP/1.1 " .. status, text)
-        assert.is_nil(text:find("Content-Type", 1, true))
-        assert.matches("\r\n\r\n$", text)
+        assert.equal(method == "HEAD", text:find("Content-Type", 1, true) ~= nil)
+        assert.matches("^[^\r]+\r\n.*\r\n\r\n$", text)
+        assert.is_nil(text:find("\r\n\r\n.")) -- nothing follows
       end
     end
   end)
@@ -681,6 +688,101 @@ describe("an HTTP server", function()
     conn:close()
   end)
 
+  describe("switches to a protocol only if the client offers it:", function()
+    local OFFER = { Connection = "keep-alive, Upgrade", Upgrade = "Chat/2, other" }
+
+    -- Offers of a client -> what the handler sets as Upgrade -> the status, and what upgrade returned.
+    local function ask(upgrade, head)
+      local got
+      local port, server = serve(function(req, res)
+        if req.path == "/next" then
+          return "next"
+        end
+        if upgrade then
+          res:header("Upgrade", upgrade):header("Connection", "Upgrade")
+        end
+        got = { res:upgrade() }
+      end)
+      local conn = connect(port)
+      conn:write(head, "\r\n")
+      conn:settimeout(5)
+      local res = response(conn)
+      if res.status ~= 101 then
+        conn:write("GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+        res.after = (response(conn) or {}).body
+      end
+      conn:close()
+      assert.equal(0, server:stats().errors)
+      return res, got
+    end
+
+    local function head(fields, version)
+      local lines = { "GET / HTTP/" .. (version or "1.1") .. "\r\nHost: a\r\n" }
+      for name, value in pairs(fields) do
+        lines[#lines + 1] = name .. ": " .. value .. "\r\n"
+      end
+      return table.concat(lines)
+    end
+
+    it("by its name", function()
+      for _, upgrade in ipairs({ "chat", "CHAT", "chat/1", "other", "Other, chat", false }) do
+        local res, got = ask(upgrade, head(OFFER))
+        assert.same({ 101, upgrade or nil }, { res.status, res.headers.upgrade })
+        assert.matches("^conn ", tostring(got[1]))
+      end
+    end)
+
+    it("or else says which one", function()
+      for _, fields in ipairs({ {}, { Upgrade = "chat" }, { Connection = "upgrade" },
+        { Upgrade = "chats", Connection = "upgrade" }, { Upgrade = "", Connection = "upgrade" },
+        { Upgrade = "2/chat", Connection = "upgrade" } }) do
+        local res, got = ask("chat", head(fields))
+        assert.same({ 426, "chat", "Upgrade", "426 Upgrade Required\n", "next" },
+          { res.status, res.headers.upgrade, res.headers.connection, res.body, res.after })
+        assert.same({ nil, "the client does not offer this protocol", "protocol" }, got)
+      end
+      local res = ask("chat, more", head(OFFER))
+      assert.equal(426, res.status)
+      res = ask(false, head({}))
+      assert.same({ 400, nil, "next" }, { res.status, res.headers.upgrade, res.after })
+    end)
+
+    it("not on HTTP/1.0", function()
+      local res, got = ask("chat", head(OFFER, "1.0"))
+      assert.same({ 426, "protocol" }, { res.status, got[3] })
+    end)
+
+    it("not once the response is over", function()
+      local old
+      local port, server = serve(function(_, res)
+        old = res
+        return "ok"
+      end)
+      local conn = connect(port)
+      conn:write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+      assert.equal(200, response(conn).status)
+      conn:write("GET / HT")
+      grun.sleep(0.02)
+      conn:setoption("linger", 0)
+      conn:close()
+      while server:stats().active > 0 do
+        grun.sleep(0.001)
+      end
+      assert.has_error(function() old:upgrade() end)
+    end)
+
+    it("but tunnels", function()
+      local port = serve(function(_, res)
+        local conn = assert(res:upgrade())
+        conn:write("there")
+      end)
+      local conn = connect(port)
+      conn:write("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n")
+      assert.matches("^HTTP/1.1 200 [^\n]*\r\n.*\r\n\r\nthere$", (conn:read("a")))
+      conn:close()
+    end)
+  end)
+
   it("stops: lets requests end, closes connections between two", function()
     local port, server = serve(function(req)
       if req.path == "/slow" then
@@ -781,6 +883,17 @@ describe("an HTTP server", function()
     assert.matches('^127%.0%.0%.1 .* "GET /b HTTP/1%.1" 408 20 "%-" "%-"$', lines[3])
     local sent = tonumber(lines[4]:match('"GET /c HTTP/1%.1" 200 (%d+) "%-" "%-"$'))
     assert.is_true(sent > 0 and sent < 1e7, sent)
+  end)
+
+  it("writes no password of a URL into it", function()
+    local lines = {}
+    local port = serve(function() return "x" end, { access_log = function(line) lines[#lines + 1] = line end })
+    for _, line in ipairs({ "GET http://me:pw@h/x HTTP/1.1", "CONNECT me:pw@h:1 HTTP/1.1", "GET /a:b@c HTTP/9" }) do
+      raw(port, line .. "\r\nHost: h\r\n\r\n")
+    end
+    assert.matches('"GET http://me:%*%*%*@h/x HTTP/1%.1" 400 ', lines[1])
+    assert.matches('"CONNECT me:%*%*%*@h:1 HTTP/1%.1" 400 ', lines[2])
+    assert.matches('"GET /a:b@c HTTP/9" 400 ', lines[3])
   end)
 
   it("works over unix sockets", function()

@@ -57,6 +57,21 @@ describe("a URL", function()
     end
   end)
 
+  it("is shown without its password, also when it is none", function()
+    for text, masked in pairs({
+      ["http://me:pw@h:80/x"] = "http://me:***@h:80/x", ["https://me:@h/"] = "https://me:***@h/",
+      ["http://:pw@h/"] = "http://:***@h/", ["http://a@b:p@w@h/"] = "http://a@b:***@h/",
+      ["http://me:p:w@h/x?y#z"] = "http://me:***@h/x?y#z", ["http://me:p/w?x#y@h/z"] = "http://me:***@h/z",
+      ["http://me:/@h/"] = "http://me:***@h/", ["//me:pw@h/"] = "//me:***@h/", ["me:pw@h"] = "me:***@h",
+      ["http:/me:pw@h/"] = "http:***@h/", [" http://me:pw@h:x"] = " http://me:***@h:x",
+      ["http://me:p\nw@h/\r"] = "http://me:***@h/?", ["http://m\0e:pw@h/"] = "http://m?e:***@h/",
+      ["http://me@h/"] = "http://me@h/", ["http://h:80/x"] = "http://h:80/x", ["http://h/?a=b@c"] = "http://h/?a=b@c",
+      ["http://h:80"] = "http://h:80", ["://"] = "://", ["@"] = "@", [":@"] = ":***@", [":"] = ":", [""] = "",
+    }) do
+      assert.equal(masked, urls.mask(text), text)
+    end
+  end)
+
   it("is made from references as in RFC 3986 section 5.4", function()
     local base = urls.parse("http://a/b/c/d;p?q")
     for reference, expected in pairs({

@@ -27,6 +27,20 @@ describe("connect", function()
     end
   end)
 
+  it("does not show the password in one", function()
+    for _, address in ipairs({ "tcp://me:SECRET@127.0.0.1:80", "tls://me:SECRET@h:443", "me:SECRET@h:80",
+      "redis://me:SECRET@h:6379", "redis://:SECRET@h:6379", "tcp://me:SECRET@h", "redis://me:/SEC@RET@h/0" }) do
+      for _, call in ipairs({ "connect", "udp" }) do
+        local conn, message, code = grun[call](address)
+        assert.same({ nil, "bad_address" }, { conn, code })
+        assert.matches(":%*%*%*@", message)
+        assert.not_matches("SEC", message)
+        assert.not_matches("RET", message)
+      end
+    end
+    assert.matches("a user has no place in it", (select(2, grun.connect("tcp://me@127.0.0.1:80"))))
+  end)
+
   test("names the address when it is refused", function(keep)
     local listener = keep(assert(grun.listen("tcp://127.0.0.1:0")))
     local address = listener:address()

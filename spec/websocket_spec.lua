@@ -470,6 +470,7 @@ describe("a client refuses", function()
     local bad = {
       { 5, nil, "websocket: URL expected, got number" },
       { "http://x", nil, 'websocket: URL beginning with ws:// or wss:// expected, got "http://x"' },
+      { "http://u:pw@x", nil, 'websocket: URL beginning with ws:// or wss:// expected, got "http://u:***@x"' },
       { "ws:x", nil, 'websocket: URL beginning with ws:// or wss:// expected, got "ws:x"' },
       { "ws://x", { timeout = "1" }, "websocket: option 'timeout': number expected, got string" },
       { "ws://x", { headers = 1 }, "websocket: option 'headers': table expected, got number" },

@@ -119,8 +119,10 @@ function res:finish(data) end
 ---@return boolean
 function res:begun() end
 
---- Sends 101, or 200 for CONNECT, with the fields that were set, and gives the connection away.
---- Parks.
+--- Sends 101, or 200 for CONNECT, with the fields that were set, and gives the connection away. Set
+--- Upgrade (the name of the protocol) and Connection ("Upgrade") before. A client that offers
+--- nothing, such as one of HTTP/1.0, or something else than Upgrade says, gets 426 (400 if Upgrade
+--- was not set), and you get nil, message, "protocol": the response is over then. Parks.
 ---@return grun.conn|nil, string?, string?
 ---@async
 function res:upgrade() end

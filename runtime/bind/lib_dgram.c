@@ -29,23 +29,18 @@ static int finish(lua_State *L, int rc)
 
 /* ---- Addresses ---- */
 
-static int fail_address(lua_State *L, const char *text, const char *why)
-{
-	return gr_net_fail_text(L, GR_BAD_ADDRESS, lua_pushfstring(L, "bad address \"%s\": %s", text, why));
-}
-
 /* An address of datagrams; "host:port" alone is one of UDP. Pushes the failure and returns 3, or returns 0. */
 static int parse(lua_State *L, const char *text, size_t len, struct gr_endpoint *out)
 {
 	char why[GR_ADDR_WHY];
 
 	if (gr_addr_parse(text, len, out, why) < 0)
-		return fail_address(L, text, why);
+		return gr_net_fail_address(L, text, len, why);
 	if (out->scheme == GR_SCHEME_TCP && strstr(text, "://") == NULL)
 		out->scheme = GR_SCHEME_UDP;
 	if (out->scheme == GR_SCHEME_UDP || out->scheme == GR_SCHEME_UNIXGRAM || out->scheme == GR_SCHEME_FD)
 		return 0;
-	return fail_address(L, text, "not an address of datagrams");
+	return gr_net_fail_address(L, text, len, "not an address of datagrams");
 }
 
 /* Finds an address of the endpoint that the socket can send to. Parks. */
@@ -76,7 +71,7 @@ static int find_text(lua_State *L, const struct gr_dgram *d, double until, struc
 	if (rc)
 		return rc;
 	if (e.scheme == GR_SCHEME_FD)
-		return fail_address(L, text, "nothing can be sent to a descriptor");
+		return gr_net_fail_address(L, text, len, "nothing can be sent to a descriptor");
 	rc = find_address(d, &e, until, out);
 	return rc < 0 ? gr_lua_failf(L, rc, "%s", text) : 0;
 }

@@ -325,7 +325,7 @@ static int next_request(lua_State *L, struct gr_httpd_conn *c, int env)
 		if (!idle && n < 0)
 			refuse_and_log(L, c, (int)n);
 		if (idle && n == GR_TIMEOUT && gr_sock_unacked(c->stream->fd) > 0)
-			gr_sock_reset_on_close(c->stream->fd);
+			gr_stream_break(c->stream);
 		return idle && (n == GR_TIMEOUT || n == GR_CLOSED) ? 0 : (int)n;
 	}
 	begin_request(c, &scan.head);
@@ -464,7 +464,7 @@ static int l_linger(lua_State *L)
 	ssize_t n;
 	int rc;
 
-	if (c->taken || c->stuck || c->stream->fd < 0 ||
+	if (c->taken || c->stream->broken || c->stream->fd < 0 ||
 	    (!c->refused && c->body.kind == GR_BODY_NONE && c->stream->len == 0))
 		return 0;
 	rc = gr_lua_enter_wait(L);

@@ -65,7 +65,6 @@ struct gr_httpd_conn {
 	double idle_since;   /* … since then */
 	bool keep;           /* goes on after the present response */
 	bool refused;        /* what it sent last was no request */
-	bool stuck;          /* it takes nothing any more */
 	bool taken;          /* upgraded: its bytes are no longer HTTP */
 	struct gr_addr peer; /* also when it has gone; as a PROXY protocol header says; len 0 = unknown */
 	/* the request */

@@ -58,7 +58,7 @@ void gr_httpd_take_back(struct gr_httpd_conn *c)
 		c->to_send = 0;
 		c->sent = 0;
 		c->reply = GR_REPLY_OPEN;
-	} else if (c->framing == GR_BODY_CLOSE && c->stream->fd >= 0) {
-		gr_sock_reset_on_close(c->stream->fd);
+	} else if (c->framing == GR_BODY_CLOSE) {
+		gr_stream_break(c->stream);
 	}
 }

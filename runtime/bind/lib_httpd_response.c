@@ -7,6 +7,7 @@
 #include "bind/lib_httpfile.h"
 #include "bind/lib_net.h"
 #include "bind/luautil.h"
+#include "http/field.h"
 
 static const char CLASS[] = "grun.http.response";
 static int metatable; /* registry reference */
@@ -425,26 +426,63 @@ static int l_response_begun(lua_State *L)
 	return 1;
 }
 
-/* upgrade(): sends 101, or 200 for CONNECT, with the fields that were set, and gives the connection away: returns it. */
+/* The status that refuses the switch to a protocol which the client does not offer (RFC 9110 section 7.8); 0: it offers what
+ * the handler has set as Upgrade, or anything if that is nothing. */
+static int upgrade_refusal(lua_State *L, const struct gr_httpd_conn *c, int env)
+{
+	const struct gr_httpd_request *r;
+	struct gr_slice rest = {"", 0}, item = {"", 0};
+	int status;
+
+	lua_rawgeti(L, env, GR_HTTPD_REQUEST);
+	r = lua_touserdata(L, -1);
+	if (r == NULL)
+		return luaL_error(L, "the response is over");
+	status = gr_http_offers(&r->head, r->bytes, item) ? 0 : 400;
+	lua_rawgeti(L, env, GR_HTTPD_FIELDS);
+	for (int i = 1; i < c->nfields; i += 2) {
+		lua_rawgeti(L, -1, i);
+		lua_rawgeti(L, -2, i + 1);
+		if (gr_slice_is(gr_httpd_slice_at(L, -2), "upgrade"))
+			rest = gr_httpd_slice_at(L, -1);
+		while (gr_list_next(&rest, &item))
+			if (!gr_http_offers(&r->head, r->bytes, item))
+				status = 426;
+		lua_pop(L, 2);
+	}
+	lua_pop(L, 2);
+	return status;
+}
+
+/* upgrade(): sends 101, or 200 for CONNECT, with the fields that were set, and gives the connection away: returns it. A
+ * client that does not ask for that is told so. */
 static int l_response_upgrade(lua_State *L)
 {
 	struct gr_httpd_conn *c = check_open(L);
-	int rc = gr_lua_enter_try(L);
+	int rc = gr_lua_enter_try(L), env, refusal;
 
 	if (rc)
 		return rc;
+	env = push_env(L);
+	refusal = c->method == GR_METHOD_CONNECT ? 0 : upgrade_refusal(L, c, env);
+	if (refusal) {
+		c->status = refusal;
+		rc = reply_empty(L, c, env, 0);
+		return rc < 0 ? fail_write(L, c, rc)
+			      : gr_net_fail_text(L, GR_PROTOCOL, "the client does not offer this protocol");
+	}
 	if (c->body.kind != GR_BODY_NONE)
 		return luaL_error(L, "cannot upgrade: the request has a body");
 	c->status = c->method == GR_METHOD_CONNECT ? 200 : 101;
 	c->keep = true;
-	gr_httpd_start(L, c, push_env(L), 0, 0);
+	gr_httpd_start(L, c, env, 0, 0);
 	rc = gr_httpd_flush(c);
 	if (rc < 0)
 		return fail_write(L, c, rc);
 	c->reply = GR_REPLY_DONE;
 	c->taken = true;
 	c->keep = false;
-	lua_rawgeti(L, push_env(L), GR_HTTPD_CONN);
+	lua_rawgeti(L, env, GR_HTTPD_CONN);
 	return 1;
 }
 

@@ -91,8 +91,7 @@ static bool goes_on(struct gr_httpd_conn *c, struct pace *pace)
 	taken = (int64_t)c->stream->sent - gr_sock_unacked(c->stream->fd);
 	bytes = taken - pace->taken;
 	if (pace->taken >= 0 && (bytes <= 0 || (double)bytes < c->config->min_rate * pace->seconds)) {
-		c->stuck = true;
-		gr_sock_reset_on_close(c->stream->fd);
+		gr_stream_break(c->stream);
 		return false;
 	}
 	*pace = (struct pace){c->config->write_timeout, taken};

@@ -10,6 +10,7 @@
 
 #include <lauxlib.h>
 
+#include "bind/lib_net.h"
 #include "http/base64.h"
 #include "http/condition.h"
 #include "http/cookie.h"
@@ -99,6 +100,15 @@ static int l_base64_decode(lua_State *L)
 	if (n < 0)
 		return 0;
 	lua_pushlstring(L, out, (size_t)n);
+	return 1;
+}
+
+/* mask_password(url) -> the same with "***" for its password */
+static int l_mask_password(lua_State *L)
+{
+	struct gr_slice in = check_slice(L, 1);
+
+	gr_net_push_masked(L, in.p, in.len);
 	return 1;
 }
 
@@ -348,6 +358,7 @@ static const luaL_Reg functions[] = {
 	{"percent_encode", l_percent_encode},
 	{"base64_encode", l_base64_encode},
 	{"base64_decode", l_base64_decode},
+	{"mask_password", l_mask_password},
 	{"resolve_path", l_resolve_path},
 	{"date", l_date},
 	{"parse_date", l_parse_date},

@@ -65,6 +65,28 @@ int gr_net_fail_text(lua_State *L, int rc, const char *message)
 	return 3;
 }
 
+void gr_net_push_masked(lua_State *L, const char *text, size_t len)
+{
+	size_t n;
+	const char *password = gr_addr_password(text, len, &n);
+
+	if (password == NULL) {
+		lua_pushlstring(L, text, len);
+		return;
+	}
+	lua_pushlstring(L, text, (size_t)(password - text));
+	lua_pushliteral(L, "***");
+	lua_pushlstring(L, password + n, (size_t)(text + len - password) - n);
+	lua_concat(L, 3);
+}
+
+int gr_net_fail_address(lua_State *L, const char *text, size_t len, const char *why)
+{
+	gr_net_push_masked(L, text, len);
+	return gr_net_fail_text(L, GR_BAD_ADDRESS,
+				lua_pushfstring(L, "bad address \"%s\": %s", lua_tostring(L, -1), why));
+}
+
 void gr_net_push_addr(lua_State *L, const struct gr_addr *addr)
 {
 	char text[GR_ADDR_TEXT];
@@ -189,7 +211,7 @@ static int parse(lua_State *L, const char *text, size_t len, struct gr_endpoint 
 			return 0;
 		why = "not an address of a stream";
 	}
-	return gr_net_fail_text(L, GR_BAD_ADDRESS, lua_pushfstring(L, "bad address \"%s\": %s", text, why));
+	return gr_net_fail_address(L, text, len, why);
 }
 
 /* The same for opts.bind; sets *given. */

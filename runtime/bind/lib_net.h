@@ -52,6 +52,12 @@ void *gr_net_check_self(lua_State *L, const char *label);
 /* Pushes nil, the message and the code of rc; returns 3. */
 int gr_net_fail_text(lua_State *L, int rc, const char *message);
 
+/* Pushes a URL or an address with "***" for its password. */
+void gr_net_push_masked(lua_State *L, const char *text, size_t len);
+
+/* The same of an address that is bad, and why. */
+int gr_net_fail_address(lua_State *L, const char *text, size_t len, const char *why);
+
 /* The methods getoption (name at index 2) and setoption (name, value) of a socket with this descriptor, -1 = closed. */
 int gr_net_getoption(lua_State *L, int fd);
 int gr_net_setoption(lua_State *L, int fd);

@@ -204,6 +204,7 @@ void gr_io_init(struct gr_io *io, int fd, int events)
 	ev_io_init(&io->ev, io_ready, fd, events);
 	io->waiter = NULL;
 	io->result = 0;
+	io->forgiven = 0;
 	io->watch = NULL;
 }
 
@@ -259,6 +260,16 @@ static int poll_now(const struct gr_io *io)
 	return poll(&p, 1, 0) > 0 ? 0 : GR_TIMEOUT;
 }
 
+/* The time is up: perhaps only because others ran for too long. A peer that always has something to say must not put it off
+ * again and again. */
+static int look_again(struct gr_io *io, double until)
+{
+	if (until == io->forgiven || poll_now(io) < 0)
+		return GR_TIMEOUT;
+	io->forgiven = until;
+	return 0;
+}
+
 int gr_io_wait(struct gr_io *io, double until, const char *what)
 {
 	int rc;
@@ -272,7 +283,9 @@ int gr_io_wait(struct gr_io *io, double until, const char *what)
 		return rc;
 	rc = wait_for(until, GR_TIMEOUT, what);
 	gr_io_unsubscribe(io);
-	return io->result < 0 ? io->result : rc;
+	if (io->result < 0)
+		return io->result;
+	return rc == GR_TIMEOUT ? look_again(io, until) : rc;
 }
 
 void gr_io_end(struct gr_io *io, int result)

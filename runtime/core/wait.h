@@ -60,13 +60,15 @@ struct gr_io {
 	ev_io ev;
 	struct gr_green *waiter; /* parked here, or woken and not run yet; NULL = nobody */
 	int result;              /* < 0 once ended by gr_io_end */
+	double forgiven;         /* `until` of the last wait that found the descriptor ready when its time was up */
 	void (*watch)(struct gr_io *io); /* see gr_io_watch; NULL mostly */
 };
 
 /* events: EV_READ or EV_WRITE. */
 void gr_io_init(struct gr_io *io, int fd, int events);
 
-/* Waits until the descriptor is ready. The watcher stays armed afterwards, so that the next wait costs no system call;
+/* Waits until the descriptor is ready; also when it is so once `until` has passed, since nobody may have looked in time, but
+ * only once for the same `until`. The watcher stays armed afterwards, so that the next wait costs no system call;
  * it is stopped by an event that nobody waits for. Also returns
  *   GR_BUSY    another thread waits here
  *   GR_CLOSED  (or the code given) gr_io_end was called, now or before */

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "http/field.h"
 #include "http/framing.h"
 
 enum {
@@ -481,4 +482,27 @@ int gr_http_find(const struct gr_http_head *h, const char *buf, const char *name
 		if (h->fields[i].colon - h->fields[i].line == len && gr_text_same(buf + h->fields[i].line, name, len))
 			return (int)i;
 	return -1;
+}
+
+/* "name/version" without the version. */
+static struct gr_slice protocol_name(struct gr_slice protocol)
+{
+	const char *slash = memchr(protocol.p, '/', protocol.len);
+
+	return (struct gr_slice){protocol.p, slash ? (size_t)(slash - protocol.p) : protocol.len};
+}
+
+bool gr_http_offers(const struct gr_http_head *h, const char *buf, struct gr_slice protocol)
+{
+	struct gr_slice name = protocol_name(protocol), rest, item;
+
+	for (int i = -1; h->upgrade && (i = gr_http_find(h, buf, "Upgrade", 7, (uint32_t)(i + 1))) >= 0;) {
+		rest = gr_http_value(h, buf, (uint32_t)i);
+		while (gr_list_next(&rest, &item)) {
+			item = protocol_name(item);
+			if (name.len == 0 || (item.len == name.len && gr_text_same(item.p, name.p, name.len)))
+				return true;
+		}
+	}
+	return false;
 }

@@ -130,6 +130,10 @@ static inline struct gr_slice gr_http_slice(const char *buf, struct gr_http_span
 	return (struct gr_slice){buf + span.off, span.len};
 }
 
+/* True if a request offers to go on in that protocol, an empty one: in any. Names count, in any case, and not what follows in
+ * "name/version". HTTP/1.0 offers none, nor does a request without Connection: upgrade (RFC 9110 section 7.8). */
+bool gr_http_offers(const struct gr_http_head *h, const char *buf, struct gr_slice protocol);
+
 /* The method of that name; OTHER for those without a number. */
 enum gr_http_method gr_http_method(const char *p, size_t len);
 

@@ -165,6 +165,8 @@ static int parse_inet(const char *p, size_t len, struct gr_endpoint *out, char *
 	const char *colon = memrchr(p, ':', len);
 	size_t host;
 
+	if (memchr(p, '@', len))
+		return bad(why, "a user has no place in it");
 	if (len > 0 && *p == '[')
 		return parse_bracketed(p, len, out, why);
 	if (!colon)
@@ -254,6 +256,28 @@ int gr_addr_parse(const char *text, size_t len, struct gr_endpoint *out, char *w
 	if (mark)
 		return bad(why, "unknown scheme \"%.*s\"", mark - text > 40 ? 40 : (int)(mark - text), text);
 	return parse_inet(text, len, out, why);
+}
+
+/* Behind "scheme://" or "//". */
+static size_t skip_scheme(const char *text, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && !strchr(":@/", text[n]))
+		n++;
+	n += n < len && text[n] == ':';
+	return len - n >= 2 && memcmp(text + n, "//", 2) == 0 ? n + 2 : 0;
+}
+
+/* Passwords may have any character that should have been escaped, even "/" and "@". */
+const char *gr_addr_password(const char *text, size_t len, size_t *n)
+{
+	size_t skip = skip_scheme(text, len);
+	const char *at = memrchr(text + skip, '@', len - skip);
+	const char *colon = at ? memchr(text + skip, ':', (size_t)(at - text) - skip) : NULL;
+
+	*n = colon ? (size_t)(at - colon) - 1 : 0;
+	return colon ? colon + 1 : NULL;
 }
 
 /* Resolving. */

@@ -51,6 +51,10 @@ struct gr_addr {
  * the same with unixgram, "fd:3" or a bare "host:port", which means tcp. Returns 0, or GR_BAD_ADDRESS with the reason in `why` (GR_ADDR_WHY bytes). Pure. */
 int gr_addr_parse(const char *text, size_t len, struct gr_endpoint *out, char *why);
 
+/* The password in "scheme://user:password@host": where it is and how long, or NULL for none. Messages must not show it. Of
+ * what is no URL it takes rather too much. Pure. */
+const char *gr_addr_password(const char *text, size_t len, size_t *n);
+
 /* Fills in at most `max` addresses of the endpoint, which is no fd, best first. Of host names it knows only
  * "localhost"; for others use gr_resolve. No host means all interfaces if `passive` (to listen), else this machine. Returns
  * their number (>= 1), GR_NOT_FOUND, or -ENODEV for an unknown IPv6 zone. */

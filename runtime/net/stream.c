@@ -84,7 +84,7 @@ void gr_stream_open(struct gr_stream *s, int fd)
 {
 	s->ops = &gr_stream_sock_ops;
 	s->fd = fd;
-	s->eof = s->drained = s->unready = s->unsent = false;
+	s->eof = s->drained = s->unready = s->unsent = s->broken = false;
 	s->layer = NULL;
 	gr_io_init(&s->rd, fd, EV_READ);
 	gr_io_init(&s->wr, fd, EV_WRITE);
@@ -123,6 +123,14 @@ void gr_stream_close(struct gr_stream *s)
 	/* Else the reader drops them when it comes back. */
 	if (!s->reading && !s->pinned)
 		gr_stream_drop(s);
+}
+
+void gr_stream_break(struct gr_stream *s)
+{
+	if (s->fd < 0)
+		return;
+	s->broken = true;
+	gr_sock_reset_on_close(s->fd);
 }
 
 void gr_stream_destroy(struct gr_stream *s)

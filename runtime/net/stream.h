@@ -46,6 +46,7 @@ struct gr_stream {
 	bool unready; /* ops->prepare has to be called first */
 	bool unsent;  /* the layer holds bytes that the socket did not take */
 	bool accepted; /* by a listener: this side is the server */
+	bool broken;  /* gr_stream_break */
 	void *layer;  /* of the ops; NULL for plain sockets */
 	struct gr_io rd, wr;
 	struct gr_writer *writers; /* threads waiting for their turn, first one first */
@@ -86,6 +87,10 @@ int gr_stream_connect(struct gr_stream *s, const struct gr_addr *addrs, int n, c
 
 /* Closes at once; waiting threads get GR_CLOSED. Idempotent, never parks. */
 void gr_stream_close(struct gr_stream *s);
+
+/* What was sent is less than the peer was to get, and has no end of its own: closing is to look like an accident. Then the
+ * socket resets the connection, and TLS says no goodbye. */
+void gr_stream_break(struct gr_stream *s);
 
 /* Closes and gives back all memory; nobody may be inside a call. */
 void gr_stream_destroy(struct gr_stream *s);

@@ -211,8 +211,9 @@ static void tls_close(struct gr_stream *s)
 	/* Tickets that nobody read would make close(2) send a reset, which takes back what was written last. */
 	if (t->done && !t->server)
 		tls_readable(s);
-	say_goodbye(t);
-	if (t->out_len > 0 && t->send_error == 0)
+	if (!s->broken)
+		say_goodbye(t);
+	if (t->out_len > 0 && t->send_error == 0 && !s->broken)
 		gr_linger(s->fd, t->out + t->out_off, t->out_len);
 	else
 		close(s->fd);

@@ -72,10 +72,10 @@ local function answer(conn, req, res)
     res = is_private(name:lower(), "transfer-encoding") and res or res:header(name, value)
   end
   if status == 101 then
-    local client = res:header("Connection", "upgrade"):header("Upgrade", "websocket"):upgrade()
+    local ws = assert(res:header("Connection", "upgrade"):header("Upgrade", "websocket"):upgrade())
     conn:settimeout(nil)
-    grun.spawn(pass, conn, client, math.huge):link(function() client:close() end)
-    return pass(client, conn, math.huge) and nil
+    grun.spawn(pass, conn, ws, math.huge):link(function() ws:close() end)
+    return pass(ws, conn, math.huge) and nil
   end
   res:status(status)
   local chunked = head:lower():find("\ntransfer%-encoding:[^\n]*chunked")

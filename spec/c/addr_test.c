@@ -123,6 +123,8 @@ static void test_bad(void)
 		{"*:80", "bad character in host name \"*\""},
 		{"a..b:80", "empty label in host name \"a..b\""},
 		{".a:80", "empty label in host name \".a\""},
+		{"user:pw@host:80", "a user has no place in it"},
+		{"tls://user:pw@host", "a user has no place in it"},
 		{"sctp://host:80", "unknown scheme \"sctp\""},
 		{"://host:80", "unknown scheme \"\""},
 		{"unix:", "missing path"},

@@ -194,6 +194,28 @@ static void test_request_options(void)
 	check(good, "requests: expect and upgrade only where they mean something");
 }
 
+static void test_offers(void)
+{
+	static const char good[] = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: a, B/1.2\r\nConnection: upgrade\r\n"
+				   "Upgrade: ,c/1\r\n\r\n";
+	static const char silent[] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: ,\r\n\r\n";
+	static const char old[] = "GET / HTTP/1.0\r\nUpgrade: a\r\nConnection: upgrade\r\n\r\n";
+	static const char *const offered[] = {"", "a", "A", "a/2", "b", "B/1.2", "b/7", "C", "c/1"};
+	static const char *const not[] = {"d", "ab", "1.2", "a,", "Upgrade"};
+	struct gr_http_head h;
+	bool all = parse_all(&h, REQUEST, TEXT(good)) > 0;
+
+	for (size_t i = 0; i < sizeof(offered) / sizeof(offered[0]); i++)
+		all = gr_http_offers(&h, good, (struct gr_slice){offered[i], strlen(offered[i])}) && all;
+	check(all, "offers: each protocol of every Upgrade field, whatever its case and version");
+	for (size_t i = 0; i < sizeof(not) / sizeof(not[0]); i++)
+		all = !gr_http_offers(&h, good, (struct gr_slice){not[i], strlen(not[i])}) && all;
+	check(all, "offers: no other");
+	check(parse_all(&h, REQUEST, TEXT(silent)) > 0 && !gr_http_offers(&h, silent, GR_SLICE("")) &&
+		      parse_all(&h, REQUEST, TEXT(old)) > 0 && !gr_http_offers(&h, old, GR_SLICE("a")),
+	      "offers: none in an empty list, none on HTTP/1.0");
+}
+
 struct bad {
 	const char *text;
 	size_t len;
@@ -663,6 +685,7 @@ int main(void)
 	test_good_requests();
 	test_request_details();
 	test_request_options();
+	test_offers();
 	test_bad_lines();
 	test_bad_fields();
 	test_smuggling();

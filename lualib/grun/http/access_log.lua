@@ -26,8 +26,13 @@ function Refused.header()
   return nil
 end
 
+-- The line of what was no request may have a password where none belongs: "GET http://u:p@host/".
+local function masked(line)
+  return line:find("^%S* /") and line or require("grun.core.httptext").mask_password(line)
+end
+
 local function refused(peer, line)
-  return setmetatable({ peer = peer, line = line ~= "" and line or "-" }, Refused)
+  return setmetatable({ peer = peer, line = line ~= "" and masked(line) or "-" }, Refused)
 end
 
 local function host(req)

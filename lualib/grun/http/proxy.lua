@@ -58,7 +58,7 @@ function M.choose(text, url)
   text = text:find("://", 1, true) and text or "http://" .. text
   local proxy, message, code = urls.check(text)
   if proxy and proxy.scheme ~= "http" then
-    return nil, ('bad proxy "%s": only http'):format(text), "bad_address"
+    return nil, ('bad proxy "%s": only http'):format(urls.mask(text)), "bad_address"
   elseif not proxy then
     return nil, message, code
   end

@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- URLs of http and https (RFC 3986): taken apart, and relative references made absolute.
 
+local httptext = require("grun.core.httptext")
+
 local M = {}
 
 local PORTS = { http = 80, https = 443 }
@@ -96,13 +98,21 @@ function M.parse(text)
   return url
 end
 
+--- A URL as messages and logs may show it, good or bad: with "***" for its password, and "?" for
+--- control characters.
+---@param text string
+---@return string
+function M.mask(text)
+  return (httptext.mask_password(text):gsub("[%c\127]", "?"))
+end
+
 --- As parse, failing as the client does: nil, message, code.
 ---@param text string
 ---@return grun.http.url|nil, string?, string?
 function M.check(text)
   local url, problem = M.parse(text)
   if not url then
-    return nil, ('bad URL "%s": %s'):format(text:gsub("[%c\127]", "?"), problem), "bad_address"
+    return nil, ('bad URL "%s": %s'):format(M.mask(text), problem), "bad_address"
   end
   return url
 end

@@ -231,15 +231,15 @@ local function split(url, level)
   end
   local scheme, rest = url:match("^[wW][sS]([sS]?)(://.*)$")
   if not scheme then
-    fail("websocket", level, "URL beginning with ws:// or wss:// expected, got %q", url)
+    fail("websocket", level, "URL beginning with ws:// or wss:// expected, got \"%s\"",
+      urls.mask(url))
   end
   local parts, problem = urls.parse("http" .. scheme .. rest)
   if parts and parts.user then
     problem = "a user has no place in it"
   end
   if problem then
-    local text = ('bad URL "%s": %s'):format(url:gsub("[%c\127]", "?"), problem)
-    return nil, text, "bad_address"
+    return nil, ('bad URL "%s": %s'):format(urls.mask(url), problem), "bad_address"
   end
   local transport = scheme == "" and "tcp://" or "tls://"
   return transport .. parts.address, parts.authority, parts.target
