@@ -141,7 +141,7 @@ function Upload:settle(grace)
     local since = math.max(started, self.asking or now)
     local seconds = math.min(since + grace, self._req.limit or math.huge) - now
     if seconds <= 0 or self._thread == core.current() then
-      self:stop()
+      self:kill()
     elseif self._thread:join(seconds < math.huge and seconds or nil) then
       self.over = true
     end
