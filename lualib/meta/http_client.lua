@@ -55,14 +55,13 @@ local M = {}
 --- than that of the URL. The connection goes on to serve other requests when nothing speaks against
 --- it; if one that was used before turns out to be closed, an idempotent request is sent once more.
 --- Any status is a response. One that comes while the body is still being sent ends that, unless it
---- is one of success (2xx): then what is left is sent while the response is read, here or, with
---- stream = true, by the caller, who has it as soon as its head is there. Each may depend on the
---- other, line by line. A server that takes nothing is given time as long as the caller leaves what
---- it sent unread. When the response is over, the rest of the body is sent before that is told,
---- except that with stream = true an iterator which then takes more than a second for a piece is
---- stopped. An error of the iterator is raised, here or by reading the response. close(), a failure
---- of the response, and its being collected as garbage stop the sending. Only when all was sent and
---- read does the connection go on.
+--- is one of success (2xx): then the rest is sent while the response is read, here or, with stream =
+--- true, by the caller, who gets it as soon as its head is there. Each may depend on the other, line
+--- by line. A server that takes nothing has time as long as the caller leaves unread what it sent.
+--- When the response is over, its end is told when the rest of the body is sent too; but with stream
+--- = true the sending stops when the server is to close the connection then, and when an iterator
+--- takes more than a second for a piece. It also stops when the response is closed, fails, or is
+--- collected as garbage. An error of the iterator is raised, here or by reading the response.
 --- Returns nil, message, code on failure: "timeout", "closed" (the server closed too
 --- early; over TLS also "truncated"), "protocol" (it does not speak HTTP), "too_large", "redirect"
 --- (too many, or one that is refused), "proxy", "bad_address" (the URL), or what grun.connect

@@ -187,11 +187,8 @@ end
 local function write(out, ...)
   out.conn:settimeout(out:left())
   local ok, message, code, n = out.conn:write(...)
-  local rest = not ok and table.concat({ ... })
-  while not ok and code == "timeout" and out:excused() do
-    rest = rest:sub(n + 1)
-    out.conn:settimeout(out:left())
-    ok, message, code, n = out.conn:write(rest)
+  if code == "timeout" and out:excused() then
+    return write(out, table.concat({ ... }):sub(n + 1))
   end
   out.moved = core.now()
   return ok, message, code

@@ -130,7 +130,7 @@ function Upload:answer(status)
 end
 
 --- The response is over: waits for the end of the upload, for which an iterator may take `grace`
---- seconds a piece. Parks.
+--- seconds a piece; with 0 ends it. Parks.
 ---@param grace number
 ---@async
 function Upload:settle(grace)
