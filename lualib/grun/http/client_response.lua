@@ -366,8 +366,8 @@ function M.load(self)
   return self
 end
 
---- Makes it a stream; the rest of the request is sent while it is read. Returns it, or nil, message,
---- code. Parks if there is no body.
+--- Makes it a stream; the rest of the request is sent while it is read. Returns it, or nil,
+--- message, code. Parks if there is no body.
 function M.stream(self)
   self._grace = self._keep and GRACE or 0 -- a server that is to close takes no more
   if self._incoming or self.status == 101 then

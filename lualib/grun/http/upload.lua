@@ -71,10 +71,11 @@ function Upload:left()
   return M.left(self._req)
 end
 
---- Whether a server that takes nothing may be kept from it by us: what it sent is unread.
+--- Whether a server that takes nothing is not stuck: what it sent is unread, or was until lately.
 ---@return boolean
 function Upload:excused()
-  return self._answered and not self._heard and self:left() > 0 and not httpc.is_idle(self.conn)
+  return self._answered and not self._heard and self:left() > 0
+    and (core.now() - self._read < self._req.read_timeout or not httpc.is_idle(self.conn))
 end
 
 -- ---- For who reads the response ----
@@ -82,17 +83,18 @@ end
 -- Calls look(conn, seconds) until it sees something. Returns that, or nil, message, code once the
 -- server has said nothing for too long. It need not before it has all, unless `streaming`.
 local function wait_for(self, look)
-  local since, seconds = core.now(), nil
-  repeat
+  local since = core.now()
+  while true do
     local now = core.now()
     since = math.max(since, (self.over or self.streaming) and self.moved or now)
-    seconds = math.min(since + self._req.read_timeout, self._req.limit or math.huge) - now
+    local seconds = math.min(since + self._req.read_timeout, self._req.limit or math.huge) - now
     local seen = look(self.conn, math.max(0, seconds))
     if seen then
       return seen
+    elseif seconds <= 0 then
+      return nil, "timeout", "timeout"
     end
-  until seconds <= 0
-  return nil, "timeout", "timeout"
+  end
 end
 
 --- Waits for the head of the final response, or the end of the connection. Returns true, or nil,
@@ -116,7 +118,9 @@ end
 ---@return true|nil, string?, string?
 ---@async
 function Upload:await_piece()
-  return wait_for(self, httpc.wait)
+  local ok, message, code = wait_for(self, httpc.wait)
+  self._read = core.now()
+  return ok, message, code
 end
 
 --- The head of the response is there. Unless it tells of success, the server wants no more. Parks.
@@ -148,8 +152,8 @@ function Upload:settle(grace)
   end
 end
 
---- What a failure of the response is due to: the upload's own, or that. Raises the iterator's error.
---- `again`: whether the request may be sent once more.
+--- What a failure of the response is due to: the upload's own, or that. Raises an error of the
+--- iterator. `again`: whether the request may be sent once more.
 function Upload:blame(message, code, again)
   if self._caught then
     return thread.rethrow(self._caught)
@@ -188,7 +192,7 @@ end
 ---@return grun.http.upload
 function M.start(req, conn, length)
   local self = setmetatable({ conn = conn, length = length, moved = core.now(), sent = 0,
-    _req = req, _body = req.body }, Upload)
+    _read = core.now(), _req = req, _body = req.body }, Upload)
   self._thread = thread.spawn_daemon("http.upload", run, self)
   return self
 end
