@@ -173,6 +173,28 @@ describe("the HTTP client", function()
       assert.is_nil((res:read()))
     end)
 
+    it("to the end by the iterator, which ends it", function()
+      local url, count = scripted(function(conn)
+        while read_head(conn) do
+          conn:write(OK)
+          swallow(conn)
+        end
+      end)
+      local got, ready, res = nil, grun.event(), nil
+      res = assert(grun.http.post(url, { stream = true, timeout = 10, body = function()
+        if not ready:is_set() then
+          ready:wait()
+          got = { res:read("a"), (res:read()) }
+        end
+        return "more"
+      end }))
+      ready:set()
+      quiet()
+      assert.same({ "ok" }, got)
+      grun.http.get(url)
+      assert.equal(2, count.n)
+    end)
+
     it("what a handler passes on from its own request", function()
       local upstream = serve(echo)
       local url = serve(function(req, res)
@@ -413,6 +435,30 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Echo).serve_forever()
     end)
   end)
 
+  it("breaks off when somebody kills what sends", function()
+    for _, stream in ipairs({ true, false }) do
+      local body = stuck()
+      local t = helper.spawn(function()
+        local res, _, code = grun.http.post(greeting(swallow), { stream = stream, timeout = 10, body = body.next })
+        while res do
+          local piece
+          piece, _, code = res:read()
+          res = piece and res
+        end
+        return code
+      end)
+      while body.asked < 2 do
+        grun.yield()
+      end
+      for _, other in ipairs(grun.threads()) do
+        if other.name == "http.upload" then
+          other:kill()
+        end
+      end
+      assert.equal("closed", t:get())
+    end
+  end)
+
   describe("tells of an error of the iterator", function()
     local err = setmetatable({}, { __tostring = function() return "mine" end })
 
@@ -499,6 +545,21 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Echo).serve_forever()
       assert.equal(1, count.n)
       grun.http.get(url)
       assert.same({ true, true, true, true, true, true }, { unpack(got, 1, 6) })
+    end)
+
+    it("gives up a server that takes no more, whatever else it sent", function()
+      local url = scripted(function(conn)
+        read_head(conn)
+        conn:write(OK .. "junk")
+        conn:shutdown("w")
+        grun.sleep(30)
+      end)
+      for _, stream in ipairs({ true, false }) do
+        local started = grun.now()
+        local res = assert(grun.http.post(url, { stream = stream, timeout = 10, read_timeout = 0.1, body = noise }))
+        assert.equal("ok", res.body or res:read("a"))
+        assert.is_true(grun.now() - started < 5)
+      end
     end)
 
     it("stops if the server is to close", function()
