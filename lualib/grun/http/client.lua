@@ -246,13 +246,13 @@ end
 -- Sends the head, and with it a short body; of others the sending begins. Returns true; false when
 -- the server does not want the body that it was asked about; or nil, message, code.
 local function send(req, lease, head, length)
-  local conn, text = lease.conn, not expects(req) and bodies.short(req.body, length)
+  local conn, asks = lease.conn, expects(req) and length ~= 0
+  local text = not asks and bodies.short(req.body, length)
   conn:settimeout(uploads.left(req))
   local ok, message, code = conn:write(head, text or "")
   if not ok or text then
     return ok, message, code
-  elseif expects(req)
-    and httpc.early(conn, math.min(uploads.left(req), EXPECT_WAIT)) == "answer" then
+  elseif asks and httpc.early(conn, math.min(uploads.left(req), EXPECT_WAIT)) == "answer" then
     return false
   end
   lease.upload = uploads.start(req, conn, length)
