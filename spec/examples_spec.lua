@@ -488,6 +488,20 @@ describe("the example reverse_proxy", function()
     assert.matches("^HTTP/1.1 200 OK\r\n", curl("/ -I"))
   end)
 
+  it("passes on both ways at once", function()
+    local lines = grun.queue()
+    lines:put("1")
+    local res = assert(grun.http.post("http://127.0.0.1:" .. port .. "/echo", { stream = true, timeout = 10,
+      body = function() return (lines:get()) end }))
+    for i = 1, 20 do
+      assert.equal(tostring(i), res:read())
+      lines:put(tostring(i + 1))
+    end
+    lines:close()
+    assert.equal("21", res:read("a"))
+    grun.http.close_idle()
+  end)
+
   it("answers 502, 504, or breaks off as the upstream did", function()
     assert.matches("^HTTP/1.1 504 ", curl("/slow -i"))
     assert.equal("part18\n", curl("/cut; echo $?"))

@@ -54,6 +54,24 @@ function M.read_head(conn)
   return head and head ~= "" and head or nil
 end
 
+--- Connects to a server and passes on what comes on either connection, until `conn` ends; `head` is
+--- what that has sent already.
+function M.tunnel(conn, target, head)
+  local out = M.keep(assert(grun.connect("tcp://" .. target)))
+  local function pump(from, to)
+    local data = from:recv()
+    while data and to:write(data) do
+      data = from:recv()
+    end
+    to:shutdown("w")
+  end
+  out:write(head or "")
+  local back = helper.spawn(pump, out, conn)
+  pump(conn, out)
+  back:join(5)
+  out:close()
+end
+
 --- A scripted server that answers each request with the same bytes, and closes unless `keep`.
 function M.answering(bytes, keep)
   return M.scripted(function(conn)

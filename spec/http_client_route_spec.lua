@@ -142,20 +142,8 @@ describe("the HTTP client", function()
           conn:write("HTTP/1.1 " .. status .. "\r\n\r\n")
           return
         end
-        local out = assert(grun.connect("tcp://" .. target))
-        client.keep(out)
         conn:write("HTTP/1.1 200 Connected\r\n\r\n")
-        local function pump(from, to)
-          local data = from:recv()
-          while data and to:write(data) do
-            data = from:recv()
-          end
-          to:shutdown("w")
-        end
-        local back = helper.spawn(pump, out, conn)
-        pump(conn, out)
-        back:join(5)
-        out:close()
+        client.tunnel(conn, target)
       end)
     end
 

@@ -22,18 +22,21 @@ local M = {}
 ---  out (User-Agent, Accept, Content-Type)
 ---@field query? table is added to the URL's query; a value can be a list of values
 ---@field body? string|file*|fun(): string|nil an iterator, and what is no regular file, is sent
----  chunked, unless the headers say its Content-Length
+---  chunked, unless the headers say its Content-Length. It is called in a thread of its own, which
+---  is cancelled if the request ends before; nil ends the body, so what fails has to raise
 ---@field file? string path of a file that is the body
 ---@field form? table the body as application/x-www-form-urlencoded
 ---@field multipart? grun.http.part[] the body as multipart/form-data
 ---@field json? any the body as JSON, by the module cjson
 ---@field auth? { user: string, password: string }|true Basic authentication; true: with the user
 ---  and password of the URL, which do not count otherwise
----@field stream? boolean the response's body is to be read with read() or lines()
+---@field stream? boolean the response's body is to be read with read() or lines(), perhaps while
+---  the request's is still being sent
 ---@field timeout? number seconds for all of it, with redirects, up to the end of the body
 ---@field connect_timeout? number seconds for DNS, connect, proxy and TLS together (30)
 ---@field read_timeout? number seconds that the server may take for the head of the response, each
----  piece of its body, and taking each piece of ours (60)
+---  piece of its body, and taking each piece of ours (60). It may be silent until all of ours is
+---  sent; once there is a streaming response, only for so long after it took a piece
 ---@field max_body? integer bytes of the response's body, also once uncompressed (64 MiB; any number
 ---  with stream)
 ---@field max_header? integer bytes of the response's header fields (65536, at most 1 MiB)
@@ -51,9 +54,16 @@ local M = {}
 --- Does a request. Redirects are followed; credentials and cookies are not sent to another origin
 --- than that of the URL. The connection goes on to serve other requests when nothing speaks against
 --- it; if one that was used before turns out to be closed, an idempotent request is sent once more.
---- Any status is a response. One that comes while the body is still being sent ends that, unless it
---- is one of success (2xx): then all is sent first, and up to a MiB of a streaming response taken
---- meanwhile. Returns nil, message, code on failure: "timeout", "closed" (the server closed too
+--- Any status is a response. One that comes while the body is still being sent ends that, unless
+--- it is one of success (2xx): then the rest is sent while the response is read, here or, with
+--- stream = true, by the caller, who gets it as soon as its head is there. Each may depend on the
+--- other, line by line. A server that takes nothing has time as long as the caller leaves unread
+--- what it sent. When the response is over, its end is told when the rest of the body is sent too;
+--- but with stream = true the sending stops when the server is to close the connection then, and
+--- when an iterator takes more than a second for a piece. It also stops when the response is closed
+--- or fails, or is collected as garbage. An error of the iterator is raised, here or by reading the
+--- response.
+--- Returns nil, message, code on failure: "timeout", "closed" (the server closed too
 --- early; over TLS also "truncated"), "protocol" (it does not speak HTTP), "too_large", "redirect"
 --- (too many, or one that is refused), "proxy", "bad_address" (the URL), or what grun.connect
 --- gives.
@@ -221,33 +231,13 @@ function httpc.is_idle(conn) end
 ---@async
 function httpc.early(conn, seconds) end
 
---- What is there already: "final", a response or the end of the connection; "early", the head of a
---- response of success, of which up to `room` bytes are read ahead; or nil. "100 Continue" and the
---- like are dropped. Parks, though not to wait.
----@param conn grun.conn
----@param room number
----@return "final"|"early"|nil
----@async
-function httpc.answered(conn, room) end
-
---- Waits until the connection can be written to, or something came and there is room for it.
---- Returns true, or nil, message, code. Parks.
+--- Waits until reading the connection would not wait. Returns true, or nil when nothing came.
+--- Parks.
 ---@param conn grun.conn
 ---@param seconds number
----@param room number as for answered
----@return true|nil, string?, string?
+---@return true|nil
 ---@async
-function httpc.wait(conn, seconds, room) end
-
---- Sends up to three texts. Returns true; false when the server gave its final answer while not all
---- could be sent; or nil, message, code. Parks.
----@param conn grun.conn
----@param seconds number
----@param room number as for answered
----@param ... string
----@return boolean|nil, string?, string?
----@async
-function httpc.send(conn, seconds, room, ...) end
+function httpc.wait(conn, seconds) end
 
 ---@class grun.http.incoming
 local incoming = {}

@@ -8,8 +8,7 @@ local httptext = require("grun.core.httptext")
 
 local encode = httptext.percent_encode
 
-local STEP = 65536 -- bytes between two looks at whether the server has answered already
-local EXPECT_WAIT = 1 -- seconds for "100 Continue"
+local STEP = 65536 -- bytes that are to be taken within the time for one write
 
 local M = {}
 
@@ -184,18 +183,26 @@ end
 
 -- ---- Sending ----
 
--- Sends a piece as the framing wants it. Returns nil, message, code; false when the server has
--- answered already, which ends the sending.
+-- Writes, and notes when that was done.
+local function write(out, ...)
+  out.conn:settimeout(out:left())
+  local ok, message, code, n = out.conn:write(...)
+  if code == "timeout" and out:excused() then
+    return write(out, table.concat({ ... }):sub(n + 1))
+  end
+  out.moved = core.now()
+  return ok, message, code
+end
+
+-- Sends a piece as the framing wants it. Returns nil, message, code on failure.
 local function send_piece(out, piece)
   out.sent = out.sent + #piece
   if out.length and out.sent > out.length then
     return nil, "the body is longer than its Content-Length", "too_large"
-  elseif httpc.answered(out.conn, out.room) == "final" then
-    return false
   elseif out.length then
-    return httpc.send(out.conn, out.left(), out.room, piece)
+    return write(out, piece)
   end
-  return httpc.send(out.conn, out.left(), out.room, httpc.chunk(#piece), piece, "\r\n")
+  return write(out, httpc.chunk(#piece), piece, "\r\n")
 end
 
 local function send_string(out, text)
@@ -229,26 +236,14 @@ local function send_file(out, file, from, length)
   if not out.length then
     return read_and_send(out, file, from, length)
   end
-  local limit = core.now() + out.left()
   while length > 0 do
-    if httpc.answered(out.conn, out.room) == "final" then
-      return false
-    end
-    out.conn:settimeout(0)
+    out.conn:settimeout(out:left())
     local n, message, code, part = out.conn:sendfile(file, from, math.min(length, 16 * STEP))
-    if not n and code ~= "timeout" then
+    if not n and not (code == "timeout" and (part > 0 or out:excused())) then
       return nil, message, code
     end
     n = n or part
-    from, length, out.sent = from + n, length - n, out.sent + n
-    if n > 0 then
-      limit = core.now() + out.left()
-    else
-      n, message, code = httpc.wait(out.conn, math.max(0, limit - core.now()), out.room)
-      if not n then
-        return nil, message, code
-      end
-    end
+    from, length, out.sent, out.moved = from + n, length - n, out.sent + n, core.now()
   end
   return true
 end
@@ -271,7 +266,9 @@ end
 
 local function send_iterator(out, fn)
   while true do
+    out.asking = core.now()
     local piece = fn()
+    out.asking = nil
     if piece == nil then
       return true
     elseif type(piece) ~= "string" then
@@ -296,53 +293,37 @@ local function send_segment(out, segment)
   return send_file(out, segment.file, segment.from, segment.length)
 end
 
--- Waits for "100 Continue" for a while, since not all servers send it. Returns false when the
--- server has answered otherwise.
-local function await_continue(out)
-  return httpc.early(out.conn, math.min(out.left(), EXPECT_WAIT)) ~= "answer"
+--- A body that is short enough to be sent together with the head. nil: send() is to do it.
+---@param length? integer what the head says
+---@return string|nil
+function M.short(self, length)
+  local only = #self.segments == 1 and self.segments[1]
+  if #self.segments == 0 or length == 0 then
+    return ""
+  elseif type(only) == "string" and length == #only and #only <= STEP then
+    return only
+  end
 end
 
-local function send_segments(self, out)
+--- Sends the body to out.conn, whose head says `out.length` (nil: chunked). out:left() gives the
+--- seconds that one write may take, out:excused() whether it may have them again. Updated are
+--- out.sent (bytes), out.moved (time of the last write), out.asking (time since when an iterator is
+--- asked). Returns true, or nil, message, code. Parks.
+---@param out grun.http.upload
+---@async
+function M.send(self, out)
   for _, segment in ipairs(self.segments) do
     local ok, message, code = send_segment(out, segment)
     if not ok then
-      return ok, message, code
+      return nil, message, code
     end
   end
   if not out.length then
-    return httpc.send(out.conn, out.left(), out.room, "0\r\n\r\n")
+    return write(out, "0\r\n\r\n")
   elseif out.sent < out.length then
     return nil, "the body is shorter than its Content-Length", "ENODATA"
   end
   return true
-end
-
---- Sends a head and the body to out.conn. `length` is what the head says (nil: chunked), left()
---- gives the seconds that one write may take, `expect`: the head asks for "100 Continue", `room`:
---- bytes of a response of success to take meanwhile. Returns true; false when the server answered
---- otherwise, or ended, before all was sent; or nil, message, code. Parks.
----@param out { conn: grun.conn, length?: integer, left: function, expect?: boolean, room: number }
-function M.send(self, out, head)
-  local only = #self.segments == 1 and self.segments[1]
-  local conn, length = out.conn, out.length
-  conn:settimeout(out.left())
-  if #self.segments == 0 or length == 0 then
-    return conn:write(head)
-  elseif type(only) == "string" and length == #only and #only <= STEP and not out.expect then
-    return conn:write(head, only)
-  end
-  local ok, message, code = conn:write(head)
-  if not ok then
-    return nil, message, code
-  elseif out.expect and not await_continue(out) then
-    return false
-  end
-  out.sent = 0
-  ok, message, code = send_segments(self, out)
-  if code == "timeout" and httpc.answered(conn, out.room) == "early" then
-    return false
-  end
-  return ok, message, code
 end
 
 return M

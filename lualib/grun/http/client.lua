@@ -10,11 +10,12 @@ local bodies = require("grun.http.body")
 local auth = require("grun.http.auth")
 local proxies = require("grun.http.proxy")
 local responses = require("grun.http.client_response")
+local uploads = require("grun.http.upload")
 
 local MISUSE = {} -- as the code of a failure: the caller is to raise it
 
 local MAX_BODY = 67108864
-local READ_AHEAD = 1048576 -- bytes of a streaming response that are taken while its request is sent
+local EXPECT_WAIT = 1 -- seconds for "100 Continue", since not all servers send it
 
 -- Name of an option of a request -> its types.
 local OPTIONS = {
@@ -242,35 +243,56 @@ local function make_head(req, session, url, proxy)
   return head, length
 end
 
-local function left(req)
-  local seconds = req.read_timeout
-  if req.limit then
-    return math.min(seconds, math.max(0, req.limit - core.now()))
+-- Sends the head, and with it a short body; of others the sending begins. Returns true; false when
+-- the server does not want the body that it was asked about; or nil, message, code.
+local function send(req, lease, head, length)
+  local conn, asks = lease.conn, expects(req) and length ~= 0
+  local text = not asks and bodies.short(req.body, length)
+  conn:settimeout(uploads.left(req))
+  local ok, message, code = conn:write(head, text or "")
+  if not ok or text then
+    return ok, message, code
+  elseif asks and httpc.early(conn, math.min(uploads.left(req), EXPECT_WAIT)) == "answer" then
+    return false
   end
-  return seconds
+  lease.upload = uploads.start(req, conn, length)
+  return lease.upload:await_head()
 end
 
 -- Sends the request and reads the head of the response. Returns the response with its body unread;
 -- or nil, message, code and whether the request may be sent again, since no server has seen it.
 local function talk(req, lease, url, head, length)
-  local sent, message, code = bodies.send(req.body, { conn = lease.conn, length = length,
-    left = function() return left(req) end, expect = expects(req),
-    room = req.stream and READ_AHEAD or req.max_body }, head)
+  local sent, message, code = send(req, lease, head, length)
   if sent == nil and (code ~= "EPIPE" and code ~= "ECONNRESET") then
     return nil, message, code, false
   end
   -- A server that refuses a body may close before it has read it all: its answer is there, maybe.
-  local options = { read_timeout = left(req), max_header = req.max_header,
+  local options = { read_timeout = uploads.left(req), max_header = req.max_header,
     max_headers = req.max_headers, ["until"] = req.limit }
   local status, reason, headers, keep, incoming, minor =
     httpc.receive(lease.conn, req.method, options)
+  local upload = lease.upload
   if not status then
     local began, why = keep, headers
-    return nil, reason, why, not began and why ~= "timeout" and why ~= "protocol"
+    local again = not began and why ~= "timeout" and why ~= "protocol"
+    if upload then
+      reason, why, again = upload:blame(reason, why, again)
+    end
+    return nil, reason, why, again
+  elseif upload then
+    upload:answer(status)
   end
   local answer = { status = status, reason = reason, headers = headers, version = "1." .. minor,
     url = urls.format(url) }
   return responses.new(answer, req, lease, keep and req.keep_alive and sent, incoming)
+end
+
+-- Ends a request that failed. Its body is not used any more then.
+local function drop(lease)
+  lease:give_back(false)
+  if lease.upload then
+    lease.upload:kill()
+  end
 end
 
 local function store_cookies(session, url, res)
@@ -304,7 +326,7 @@ local function exchange(req, session, url)
     if res or not (again and reused and IDEMPOTENT[req.method] and req.body.repeatable) then
       break
     end
-    req.lease:give_back(false)
+    drop(req.lease)
   end
   if res then
     store_cookies(session, url, res)
@@ -378,11 +400,13 @@ end
 
 -- However it failed, its connection is closed.
 local function guarded(req, ok, res, message, code)
-  if (not ok or not res) and req.lease then
-    req.lease:give_back(false)
-  end
   if not ok then
+    if req.lease then
+      req.lease:give_back(false)
+    end
     return error(res, 0)
+  elseif not res and req.lease then
+    drop(req.lease)
   end
   return res, message, code
 end

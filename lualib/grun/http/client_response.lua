@@ -7,6 +7,7 @@ local LINE = 1048576 -- bytes that a line of lines() may have
 local DRAIN = 65536 -- bytes of an unwanted body that are worth reading to keep the connection
 local COMPRESSED = 8192 -- bytes uncompressed at once: they may become a thousand times as many
 local TURN = 1048576 -- bytes that may be uncompressed before others run
+local GRACE = 1 -- seconds that an iterator may take for its next piece when the response is over
 
 ---@class grun.http.client.response
 ---@field status integer
@@ -40,9 +41,28 @@ end
 
 -- The body is over, or will never be read.
 local function fail(self, message, code)
-  self._failure = { message, code }
   give_back(self, false)
+  self._failure = { message, code }
+  local upload = self._lease.upload
+  if upload then
+    message, code = upload:blame(message, code)
+    self._failure = { message, code }
+  end
   return nil, message, code
+end
+
+-- Waits until the request is sent, or no longer. Returns whether that went well.
+local function end_upload(self)
+  local upload = self._lease.upload
+  if not upload then
+    return true
+  end
+  local ok, err = xpcall(upload.settle, core.traceback, upload, self._grace)
+  if not ok then
+    give_back(self, false)
+    return error(err, 0)
+  end
+  return not upload:failed()
 end
 
 -- Ends a body that was read to its end.
@@ -56,8 +76,17 @@ local function finish(self)
       return fail(self, message, code)
     end
   end
+  if not end_upload(self) then
+    return fail(self, "closed", "closed")
+  end
   give_back(self, self._keep)
   return nil
+end
+
+-- Is the request still being sent?
+local function is_sending(self)
+  local upload = self._lease.upload
+  return upload and not upload.over
 end
 
 local function settle(self, ok, piece, message, code)
@@ -72,7 +101,8 @@ local function settle(self, ok, piece, message, code)
   if piece then
     self._received, self._turn = self._received + #piece, self._turn + #piece
     if self._received <= self._max then
-      if last then
+      self._ended = last
+      if last and not is_sending(self) then -- else the end has to wait, but not this piece
         finish(self)
       end
       return piece
@@ -93,15 +123,32 @@ local function read_compressed(self)
   return self._incoming:read(COMPRESSED)
 end
 
+-- A server that waits for more of the request has more time.
+local function read_while_sending(self)
+  local ok, message, code = self._lease.upload:await_piece()
+  if not ok then
+    return nil, message, code
+  elseif not self._incoming then
+    return nil, "closed", "closed"
+  elseif self._inflate then
+    return read_compressed(self)
+  end
+  return self._incoming:read()
+end
+
 -- The next piece as it comes, perhaps empty; nil at the end; or nil, message, code.
 local function next_piece(self)
   if self._failure then
     return nil, self._failure[1], self._failure[2]
   elseif not self._incoming then
     return nil
+  elseif self._ended then
+    return finish(self)
   end
   local read, from = self._incoming.read, self._incoming
-  if self._inflate then
+  if is_sending(self) then
+    read, from = read_while_sending, self
+  elseif self._inflate then
     read, from = read_compressed, self
   end
   return settle(self, xpcall(read, core.traceback, from))
@@ -163,7 +210,8 @@ end
 
 --- Reads the body of a streaming response: without argument what is there, at least a byte; with a
 --- count so many bytes, fewer only at the end; with "a" all that is left. Returns nil at the end
---- ("a": ""), nil, message, code on failure: "closed" when the body ends too early. Parks.
+--- ("a": ""), nil, message, code on failure: "closed" when the body ends too early. Raises an error
+--- of the iterator that gives the request's body. Parks.
 ---@param format? integer|"a"
 ---@return string|nil, string?, string?
 ---@async
@@ -211,8 +259,9 @@ function Response:lines()
   end
 end
 
---- Ends a streaming response. Unless its body was read to the end, the connection is closed. May be
---- repeated. A response that nobody holds any more is closed too, but who knows when.
+--- Ends a streaming response, and cancels the iterator of the request's body if that is still being
+--- sent. Unless its body was read to the end, the connection is closed. May be repeated. A response
+--- that nobody holds any more is closed too, but who knows when.
 function Response:close()
   if self._lease then
     self._incoming, self._rest = nil, nil
@@ -285,36 +334,52 @@ end
 ---@return grun.http.client.response
 function M.new(self, req, lease, keep, incoming)
   self._lease, self._incoming, self._keep = lease, incoming, keep
-  self._max, self._received, self._turn = req.max_body, 0, 0
+  self._max, self._received, self._turn, self._grace = req.max_body, 0, 0, math.huge
   setmetatable(self, Response)
   self._inflate = inflater(self, req)
   return self
 end
 
---- Reads the body into `body`. Returns the response, or nil, message, code. Parks.
-function M.load(self)
-  local body, message, code = "", nil, nil
-  if self._incoming and not self._inflate then
-    body, message, code = self._incoming:gather(self._max)
-    self._incoming = nil
-  elseif self._incoming then
-    body, message, code = read_all(self)
+-- The whole body. nil, message, code.
+local function take_body(self)
+  local upload = self._lease.upload
+  if not self._incoming then
+    local _, message, code = finish(self)
+    return not message and "" or nil, message, code
+  elseif self._inflate or upload and not upload.complete then
+    return read_all(self)
   end
+  local body, message, code = self._incoming:gather(self._max)
   self._lease:give_back(body ~= nil and self._keep)
+  return body, message, code
+end
+
+--- Reads the body into `body`, while the rest of the request is sent. Returns the response, or nil,
+--- message, code. Parks.
+function M.load(self)
+  local message, code
+  self.body, message, code = take_body(self)
   self._lease, self._incoming = nil, nil
-  if not body then
+  if not self.body then
     return nil, message, code
   end
-  self.body = body
   return self
 end
 
---- Makes it a stream.
+--- Makes it a stream; the rest of the request is sent while it is read. Returns it, or nil,
+--- message, code. Parks if there is no body.
 function M.stream(self)
+  self._grace = self._keep and GRACE or 0 -- a server that is to close takes no more
   if self._incoming or self.status == 101 then
     self._guard = watch(self._lease)
-  else
-    self._lease:give_back(self._keep)
+    if self._lease.upload then
+      self._lease.upload.streaming = true
+    end
+    return self
+  end
+  local _, message, code = finish(self)
+  if message then
+    return nil, message, code
   end
   return self
 end

@@ -10,7 +10,8 @@ local semaphore = require("grun.semaphore").semaphore
 local Pool = {}
 Pool.__index = Pool
 
--- A connection in use. Its owner ends it with give_back, once; the first call counts.
+-- A connection in use. Its owner ends it with give_back, once; the first call counts. While a body
+-- is sent on it, `upload` is that.
 local Lease = {}
 Lease.__index = Lease
 
@@ -268,12 +269,18 @@ local function may_keep(self, conn)
   return self.open and self.max_idle > 0 and self._nidle < MAX_IDLE and httpc.is_idle(conn)
 end
 
---- Ends the use; the connection is kept if `reusable` and nothing speaks against it. Never parks;
---- finalizers call it too, with false.
+--- Ends the use, and with it the upload; the connection is kept if `reusable` and nothing speaks
+--- against it. Never parks; finalizers call it too, with false.
 function Lease:give_back(reusable)
   if self.over then
     return
-  elseif reusable and may_keep(self.pool, self.conn) then
+  end
+  local upload = self.upload
+  if upload then
+    upload:stop()
+    reusable = reusable and upload.complete
+  end
+  if reusable and may_keep(self.pool, self.conn) then
     keep(self.pool, self.host, self.conn)
   else
     self.conn:close()
