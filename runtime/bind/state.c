@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bind/heap.h"
 #include "bind/lib_control.h"
 #include "bind/lib_coop.h"
 #include "bind/lib_dgram.h"
@@ -290,8 +291,8 @@ int luaopen_ffi(lua_State *L)
 int lua_gc(lua_State *L, int what, int data)
 {
 	bool runs = what == LUA_GCCOLLECT || what == LUA_GCSTEP || what == LUA_GCRESTART;
-	bool finalizer = runs && !gr_lua_elsewhere && gr_lua_in_finalizer(L);
-	int n = gr_lua.gc(L, what, data);
+	bool ours = !gr_lua_elsewhere, finalizer = runs && ours && gr_lua_in_finalizer(L);
+	int n = what == LUA_GCSETPAUSE && ours ? gr_heap_set_pause(L, data) : gr_lua.gc(L, what, data);
 
 	if (finalizer)
 		gr_lua.gc(L, LUA_GCSTOP, 0);
@@ -494,6 +495,7 @@ static int l_setup(lua_State *L)
 	set_function(L, "coroutine", "running", l_running);
 	set_function(L, "os", "exit", l_exit);
 	replace_attach(L);
+	gr_heap_init(L);
 	gr_require_init(L);
 	gr_io_open(L);
 	set_modules(L);
@@ -535,6 +537,7 @@ lua_State *gr_state_new(bool environment)
 void gr_state_close(void)
 {
 	gr_lua.nopark = "while the process ends";
+	gr_lua.closing = true;
 	lua_close(gr_lua.main);
 	gr_lua.main = NULL;
 }

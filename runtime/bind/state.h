@@ -22,6 +22,7 @@ struct gr_lua {
 	int exit_status; /* of the process */
 	bool exited;     /* os.exit was called … */
 	bool exit_close; /* … and wants the state closed */
+	bool closing;    /* it is being closed */
 	const char *nopark;                          /* why nothing may wait now, or NULL */
 	int (*gc)(lua_State *L, int what, int data); /* libluajit's lua_gc, which ours stands in front of */
 	int (*sethook)(lua_State *L, lua_Hook f, int mask, int count); /* the same of lua_sethook */
