@@ -137,6 +137,40 @@ describe("an HTTP server", function()
       assert.equal(120000, #res.body)
     end)
 
+    it("whatever the response before it was", function()
+      local USUAL = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+      local body = ("text "):rep(100)
+      local function answers(what, opts)
+        local port = serve(function(req, res)
+          if req.path == "/field" then
+            res:header("X-Field", "1")
+          end
+          return body
+        end, opts)
+        local text = raw(port, USUAL .. USUAL .. what .. "GET / HTTP/1.0\r\n\r\n")
+        local list = {}
+        for head in text:gmatch("HTTP/1.1 .-\r\n\r\n") do
+          list[#list + 1] = head
+        end
+        assert.equal(4, #list)
+        return list[3], text, list[2]
+      end
+      local head, text, before = answers(USUAL)
+      assert.equal(before, head)
+      assert.equal(4, select(2, text:gsub(body, "")))
+      head, text = answers("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+      assert.matches("Content%-Length: 500\r\n", head)
+      assert.equal(3, select(2, text:gsub(body, "")))
+      head = answers("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+      assert.matches("Connection: keep%-alive\r\n", head)
+      assert.matches("X%-Field: 1\r\n", (answers("GET /field HTTP/1.1\r\nHost: a\r\n\r\n")))
+      assert.matches("Server: me\r\n", (answers(USUAL, { server_header = "me" })))
+      head = answers("GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n", { gzip = { min = 100 } })
+      assert.matches("Content%-Encoding: gzip\r\n", head)
+      grun.sleep(1.1)
+      assert.not_equal(before:match("Date: .-\r\n"), answers(USUAL):match("Date: .-\r\n"))
+    end)
+
     it("or else with 500 and a report, once", function()
       local list = helper.reports(function()
         local bad = {

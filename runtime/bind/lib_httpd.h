@@ -179,6 +179,10 @@ void gr_httpd_set_field(lua_State *L, struct gr_httpd_conn *c, int env, int name
  * nothing is sent then. */
 void gr_httpd_start(lua_State *L, struct gr_httpd_conn *c, int env, int headers, int64_t length);
 
+/* Sends a response with that body for which the handler chose nothing else, if it is one of the usual ones, which takes
+ * fewer steps. Returns 1, and nothing is done, if it is not; 0 or an error of the connection. Parks. */
+int gr_httpd_send_usual(struct gr_httpd_conn *c, struct gr_slice body);
+
 /* Sends a response of our own, with that text (NULL: the status's phrase). Nothing once another one was begun. Returns 0 or
  * an error of the connection. Parks. */
 int gr_httpd_send_status(struct gr_httpd_conn *c, int status, const char *text);

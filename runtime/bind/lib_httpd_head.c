@@ -83,6 +83,32 @@ static int add_head(struct gr_httpd_conn *c, const struct gr_http_pair *fields, 
 	return 0;
 }
 
+/* What most responses are: see gr_http_write_usual. */
+static bool is_usual(const struct gr_httpd_conn *c, size_t length)
+{
+	date_now(); /* which forgets the opening of another date */
+	return opening.len > 0 && opening.status == 200 && opening.type == TEXT && !c->config->server[0] &&
+	       c->status == 0 && c->nfields == 0 && c->compress == 0 && length > 0 && length <= GR_HTTPD_COPY_LAST &&
+	       c->minor > 0 && c->method != GR_METHOD_HEAD && c->method != GR_METHOD_CONNECT && c->keep &&
+	       !c->config->stopping && c->body.kind == GR_BODY_NONE;
+}
+
+int gr_httpd_send_usual(struct gr_httpd_conn *c, struct gr_slice body)
+{
+	if (!is_usual(c, body.len) || gr_httpd_reserve(c, opening.len + GR_HTTP_USUAL + body.len) < 0)
+		return 1;
+	c->head_at = c->out_len;
+	c->out_len += gr_http_write_usual(&opening, (int64_t)body.len, c->out + c->out_len);
+	memcpy(c->out + c->out_len, body.p, body.len);
+	c->out_len += body.len;
+	c->sent += body.len;
+	c->framing = GR_BODY_LENGTH;
+	c->to_send = 0;
+	c->status = 200;
+	c->reply = GR_REPLY_STARTED;
+	return gr_httpd_complete(c, 0);
+}
+
 int gr_httpd_send_status(struct gr_httpd_conn *c, int status, const char *text)
 {
 	char body[160];
@@ -259,7 +285,8 @@ static bool take_plain(lua_State *L, struct fields *f, int idx)
 
 	lua_pushnil(L);
 	while (lua_next(L, idx)) {
-		if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING || f->n == FIELDS_MAX - OWN_FIELDS) {
+		if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING ||
+		    f->n == FIELDS_MAX - OWN_FIELDS) {
 			lua_settop(L, top);
 			f->n = 0;
 			return false;

@@ -27,7 +27,10 @@ struct response {
 static int reply_string(lua_State *L, struct gr_httpd_conn *c, int env, int headers, int idx)
 {
 	struct gr_slice body = gr_httpd_slice_at(L, idx);
+	int rc = headers ? 1 : gr_httpd_send_usual(c, body);
 
+	if (rc <= 0)
+		return rc;
 	gr_httpd_start(L, c, env, headers, (int64_t)body.len);
 	return gr_httpd_complete_with(c, body.p, body.len);
 }

@@ -150,7 +150,8 @@ static size_t fields_size(const struct gr_http_pair *fields, size_t count)
 
 size_t gr_http_response_bound(const struct gr_http_response *r)
 {
-	return OWN_FIELDS + (r->reason.p ? r->reason.len : REASON_MAX) + r->type.len + fields_size(r->fields, r->nfields);
+	return OWN_FIELDS + (r->reason.p ? r->reason.len : REASON_MAX) + r->type.len +
+	       fields_size(r->fields, r->nfields);
 }
 
 /* Neither body nor framing: RFC 9112 section 6.3. */
@@ -275,6 +276,13 @@ ssize_t gr_http_write_response(struct gr_http_response *r, char *buf, size_t siz
 	to = put_framing(to, r, &n);
 	to = put_connection(to, r);
 	return PUT(to, "\r\n") - buf;
+}
+
+size_t gr_http_write_usual(const struct gr_http_opening *o, int64_t length, char *buf)
+{
+	char *to = put_length(put(buf, o->text, o->len), length);
+
+	return (size_t)(PUT(to, "\r\n") - buf);
 }
 
 /* ---- Requests. ---- */

@@ -28,8 +28,8 @@ struct gr_http_response {
 	struct gr_slice reason; /* p == NULL: the standard phrase */
 	const struct gr_http_pair *fields;
 	size_t nfields;
-	struct gr_slice type;       /* a Content-Type that is known to be valid, p == NULL: none; not among `fields` then */
-	const char *date;           /* GR_HTTP_DATE bytes, NULL for none; not sent with 1xx or when `fields` have one */
+	struct gr_slice type; /* a Content-Type that is known to be valid, p == NULL: none; not among `fields` then */
+	const char *date;     /* GR_HTTP_DATE bytes, NULL for none; not sent with 1xx or when `fields` have one */
 	/* NULL, or a copy of the last one, to be used again with the same status and type.p (whose text may not change) if
 	 * there are no fields and no other reason; the caller forgets it when there is another date */
 	struct gr_http_opening *opening;
@@ -52,6 +52,12 @@ size_t gr_http_response_bound(const struct gr_http_response *r);
  * GR_HTTP_BAD_NAME (no token), GR_HTTP_BAD_VALUE (CR, LF, NUL, other controls), GR_HTTP_BAD_FRAMING,
  * GR_HTTP_NO_SPACE. */
 ssize_t gr_http_write_response(struct gr_http_response *r, char *buf, size_t size);
+
+/* Writes the same for what most responses are: the status and the type of the opening, a body of that length, 1 or more, to
+ * a request of HTTP/1.1 and not HEAD or CONNECT, on a connection that goes on. Returns the length, at most that of the
+ * opening and GR_HTTP_USUAL. */
+enum { GR_HTTP_USUAL = 48 };
+size_t gr_http_write_usual(const struct gr_http_opening *o, int64_t length, char *buf);
 
 struct gr_http_request {
 	struct gr_slice method; /* a token */

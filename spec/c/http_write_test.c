@@ -144,6 +144,32 @@ static void test_statuses(void)
 	check(good, "responses: the same with and without an opening that is kept, for all statuses");
 }
 
+static void test_usual(void)
+{
+	static const char type[] = "text/plain";
+	bool good = true;
+
+	for (int64_t length = 1; length > 0 && length < INT64_MAX / 10; length *= 7) {
+		struct gr_http_opening o = {.len = 0};
+		struct gr_http_response r = {.status = 200,
+					     .type = {type, sizeof(type) - 1},
+					     .date = date,
+					     .opening = &o,
+					     .method = GR_METHOD_GET,
+					     .minor = 1,
+					     .keep_alive = true,
+					     .length = length};
+		char expected[512], *buf;
+		ssize_t n = gr_http_write_response(&r, expected, sizeof(expected));
+
+		buf = malloc(o.len + GR_HTTP_USUAL);
+		good = good && n > 0 && gr_http_write_usual(&o, length, buf) == (size_t)n &&
+		       memcmp(buf, expected, (size_t)n) == 0;
+		free(buf);
+	}
+	check(good, "the usual response: as any other");
+}
+
 struct refused {
 	const char *name;
 	size_t name_len;
@@ -508,6 +534,7 @@ int main(void)
 {
 	test_responses();
 	test_statuses();
+	test_usual();
 	test_refused_responses();
 	test_reason();
 	test_requests();
