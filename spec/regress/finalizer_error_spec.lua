@@ -9,6 +9,8 @@ local child = require("spec.parking.child")
 local function run(source)
   return child.run_text([[
     grun.on_error(function() end)
+    collectgarbage("setpause", 200) -- however small the heap is …
+    collectgarbage() -- … from now on
     local raised = 0
     local function litter()
       for _ = 1, 3 do
