@@ -48,6 +48,24 @@ function M.scripted(script)
   return "http://127.0.0.1:" .. listener:address():match("%d+$"), count
 end
 
+--- Posts the numbers from 1 to 21, each but the first after the one before it came back. Returns what
+--- came, a piece a word.
+function M.in_step(url)
+  local lines, came = grun.queue(), {}
+  lines:put("1")
+  local res = assert(grun.http.post(url, { stream = true, timeout = 10,
+    body = function() return (lines:get()) end }))
+  for i = 1, 20 do
+    came[i] = res:read()
+    lines:put(tostring(i + 1))
+  end
+  lines:close()
+  came[21] = res:read("a")
+  return table.concat(came, " ")
+end
+
+M.IN_STEP = "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21"
+
 --- The head of a request as text, its end included.
 function M.read_head(conn)
   local head = conn:read_until("\r\n\r\n", { include = true })

@@ -5,17 +5,8 @@ local children = require("spec.cli.child")
 
 local M = { eventually = children.eventually }
 
+local contents = children.contents
 local opened = {}
-
--- "" when there is no such file.
-local function contents(path)
-  local file = io.open(path)
-  local text = file and file:read("*a") or ""
-  if file then
-    file:close()
-  end
-  return text
-end
 
 --- Starts grun with a list of arguments; it is ended after the test.
 function M.start(args)

@@ -166,7 +166,7 @@ static void set_fields(lua_State *L, struct gr_httpd_conn *c, int env, int idx)
 	}
 }
 
-/* Fields for add_head: those that the handler set, and ours. The strings stay in the environment's list. */
+/* Fields for add_head: those that the handler set, and ours. Their strings are the list's or the returned table's. */
 struct fields {
 	int n;
 	struct gr_http_pair list[FIELDS_MAX];

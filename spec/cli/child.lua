@@ -11,7 +11,8 @@ Child.__index = Child
 
 local M = {}
 
-local function contents(name)
+--- The text of a file, "" when there is none.
+function M.contents(name)
   local file = io.open(name, "rb")
   local text = file and file:read("*a") or ""
   if file then
@@ -53,7 +54,7 @@ function M.start(args)
   os.execute(COMMAND:format(table.concat(words, " "), self._out, self._err, pid, pid, pid, status,
     status, status))
   self.pid = M.eventually("the child's process id", function()
-    return tonumber(contents(pid))
+    return tonumber(M.contents(pid))
   end, 3)
   return self
 end
@@ -65,11 +66,11 @@ end
 
 --- What it has written to stdout, and to stderr, so far.
 function Child:out()
-  return contents(self._out)
+  return M.contents(self._out)
 end
 
 function Child:err()
-  return contents(self._err)
+  return M.contents(self._err)
 end
 
 --- Waits until its stdout (or stderr) contains a plain text.
@@ -93,12 +94,12 @@ end
 --- Waits for its end; returns the exit status (128 + n for signal n).
 function Child:wait()
   return M.eventually("the end of the child", function()
-    return tonumber(contents(self._status))
+    return tonumber(M.contents(self._status))
   end, 3)
 end
 
 function Child:ended()
-  return tonumber(contents(self._status)) ~= nil
+  return tonumber(M.contents(self._status)) ~= nil
 end
 
 --- For finally(): ends it if it still runs.
