@@ -111,8 +111,9 @@ int gr_httpd_gzip_add(struct gr_httpd_conn *c, const char *p, size_t n, enum gr_
 
 void gr_httpd_gzip_free(struct gr_httpd_conn *c)
 {
-	if (c->gzip)
-		lib.end(&c->gzip->z);
+	if (c->gzip == NULL)
+		return;
+	lib.end(&c->gzip->z);
 	free(c->gzip);
 	c->gzip = NULL;
 }

@@ -168,11 +168,21 @@ static bool is_failure(lua_State *L, int first, int n)
 	return n > 1 && lua_isnil(L, first) && lua_type(L, first + 1) == LUA_TSTRING;
 }
 
+/* A handler that does not look at the method cannot have meant these. */
+static bool is_special(const struct gr_httpd_conn *c)
+{
+	return c->method == GR_METHOD_TRACE || c->method == GR_METHOD_CONNECT;
+}
+
 int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int env, int first)
 {
 	int n = lua_gettop(L) - first + 1, headers = 0;
 	bool alone;
 
+	/* Mostly a body and nothing else. */
+	if (n == 1 && lua_type(L, first) == LUA_TSTRING && c->reply == GR_REPLY_OPEN && !c->taken &&
+	    !is_special(c))
+		return reply_string(L, c, env, 0, first);
 	/* The connection is no longer HTTP's, so that `return ws:close()` means nothing either. */
 	if (c->taken)
 		return 0;
@@ -189,8 +199,7 @@ int gr_httpd_finish(lua_State *L, struct gr_httpd_conn *c, int env, int first)
 		return c->reply == GR_REPLY_STARTED ? complete_shared(c) : 0;
 	}
 	alone = n == 0 || lua_type(L, first) != LUA_TNUMBER;
-	if (alone && c->status == 0 && (c->method == GR_METHOD_TRACE || c->method == GR_METHOD_CONNECT)) {
-		/* A handler that does not look at the method cannot have meant these. */
+	if (alone && c->status == 0 && is_special(c)) {
 		c->keep = false;
 		return gr_httpd_send_status(c, 501, NULL);
 	}

@@ -46,16 +46,11 @@ static void drop(struct gr_turn *t, struct gr_turn_waiter *w)
 		t->last = previous;
 }
 
-int gr_turn_take(struct gr_turn *t, const char *what)
+int gr_turn_wait(struct gr_turn *t, const char *what)
 {
-	struct gr_turn_waiter *w;
+	struct gr_turn_waiter *w = append(t);
 	int rc;
 
-	if (t->owner == NULL) {
-		t->owner = gr_current;
-		return 0;
-	}
-	w = append(t);
 	if (w == NULL)
 		return -ENOMEM;
 	rc = gr_wait(INFINITY, what);
@@ -64,9 +59,8 @@ int gr_turn_take(struct gr_turn *t, const char *what)
 	return t->owner == gr_current ? 0 : rc;
 }
 
-void gr_turn_give(struct gr_turn *t)
+void gr_turn_pass(struct gr_turn *t)
 {
-	t->owner = NULL;
 	while (t->owner == NULL && t->first) {
 		struct gr_turn_waiter *w = t->first;
 

@@ -96,14 +96,17 @@ static char *put_slice(char *to, struct gr_slice s)
 
 static char *put_number(char *to, int64_t number)
 {
-	uint64_t n = (uint64_t)number;
-	char digits[20];
-	size_t at = sizeof(digits);
+	uint64_t n = (uint64_t)number, rest = n;
+	char *end = to, *at;
 
 	do
-		digits[--at] = (char)('0' + n % 10);
+		end++;
+	while ((rest /= 10) > 0);
+	at = end;
+	do
+		*--at = (char)('0' + n % 10);
 	while ((n /= 10) > 0);
-	return put(to, digits + at, sizeof(digits) - at);
+	return end;
 }
 
 static char *put_field(char *to, const struct gr_http_pair *f)
