@@ -292,7 +292,7 @@ describe("what comes to an HTTP server", function()
     httpd.config = config -- luacheck: ignore 122
     assert(ok, problem)
     assert.same({
-      https = false, no_response = true, header_timeout = 10, idle_timeout = 60, body_timeout = 30,
+      https = false, arguments = 1, header_timeout = 10, idle_timeout = 60, body_timeout = 30,
       write_timeout = 30, max_line = 8192, max_header = 16384, max_headers = 100, max_body = 1048576,
       max_requests = 0, min_rate = 240, trust_proxy = 0,
     }, seen)

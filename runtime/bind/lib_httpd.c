@@ -84,8 +84,7 @@ static int l_config(lua_State *L)
 	copy_field(L, "server_header", c->server, sizeof(c->server));
 	lua_getfield(L, 1, "https");
 	c->https = lua_toboolean(L, -1);
-	lua_getfield(L, 1, "no_response");
-	c->no_response = lua_toboolean(L, -1);
+	c->arguments = (int)number_field(L, "arguments");
 	lua_getfield(L, 1, "proxy_protocol");
 	c->proxy_protocol = lua_toboolean(L, -1);
 	lua_settop(L, 2);
@@ -127,8 +126,6 @@ static int l_conn_gc(lua_State *L)
 	gr_httpd_gzip_free(c);
 	free(c->out);
 	c->out = NULL;
-	free(c->known);
-	c->known = NULL;
 	return 0;
 }
 
@@ -151,7 +148,7 @@ static int l_open(lua_State *L)
 		c->peer.len = 0;
 	luaL_getmetatable(L, CONN_CLASS);
 	lua_setmetatable(L, -2);
-	lua_createtable(L, GR_HTTPD_FIELDS, 1);
+	lua_createtable(L, GR_HTTPD_KNOWN, 1);
 	lua_pushvalue(L, 1);
 	lua_rawseti(L, -2, GR_HTTPD_CONN);
 	lua_pushvalue(L, 3);
@@ -302,7 +299,8 @@ static void refuse_and_log(lua_State *L, struct gr_httpd_conn *c, int rc)
 	}
 }
 
-/* Waits for the next request; pushes it. Returns 1, 0 when there is none any more, or an error. */
+/* Waits for the next request, which is in the environment then, or can be made. Returns 1, 0 when there is none any more, or
+ * an error. */
 static int next_request(lua_State *L, struct gr_httpd_conn *c, int env)
 {
 	struct head_scan scan __attribute__((cleanup(free_scan))) = {.conn = c};
@@ -330,8 +328,8 @@ static int next_request(lua_State *L, struct gr_httpd_conn *c, int env)
 	}
 	begin_request(c, &scan.head);
 	if (c->turn > 1 && !scan.head.all_known)
-		gr_httpd_remember(c, &scan.head, p, (size_t)n);
-	gr_httpd_push_request(L, c, &scan.head, p, (size_t)n, env);
+		gr_httpd_remember(L, c, &scan.head, p, (size_t)n, env);
+	gr_httpd_take_request(L, c, &scan.head, p, (size_t)n, env);
 	gr_stream_done(c->stream);
 	return 1;
 }
@@ -350,11 +348,11 @@ static int end_of_connection(lua_State *L, int rc)
 }
 
 /* Stack: 1 state, 3 log or nil, 4 environment. Calls the log. */
-static void log_response(lua_State *L, const struct gr_httpd_conn *c)
+static void log_response(lua_State *L, struct gr_httpd_conn *c)
 {
 	lua_pushvalue(L, 3);
 	lua_pushvalue(L, 1);
-	lua_rawgeti(L, 4, GR_HTTPD_REQUEST);
+	gr_httpd_push_present(L, c, 4);
 	lua_pushinteger(L, c->status);
 	lua_pushnumber(L, (lua_Number)c->sent);
 	lua_pushnumber(L, gr_now() - c->began);
@@ -366,11 +364,27 @@ static bool end_request(lua_State *L, struct gr_httpd_conn *c)
 {
 	if (c->logged)
 		log_response(L, c);
-	lua_pushboolean(L, 0);
-	lua_rawseti(L, 4, GR_HTTPD_REQUEST);
+	c->busy = false;
+	if (c->made) {
+		c->made = false;
+		lua_pushboolean(L, 0);
+		lua_rawseti(L, 4, GR_HTTPD_REQUEST);
+	}
 	if (c->taken || !c->keep)
 		return false;
 	return c->body.kind == GR_BODY_NONE || gr_httpd_skip_body(c);
+}
+
+/* Pushes what the handler takes; index 4 is the environment. Returns how many values that is. */
+static int push_arguments(lua_State *L, struct gr_httpd_conn *c)
+{
+	int n = c->config->arguments;
+
+	if (n > 0)
+		gr_httpd_push_present(L, c, 4);
+	if (n > 1)
+		gr_httpd_push_response(L, c, 4);
+	return n;
 }
 
 /* run(state, handler [, log]): serves requests until the connection is to be closed. Errors of the handler come out.
@@ -391,15 +405,11 @@ static int l_run(lua_State *L)
 			return end_of_connection(L, rc);
 	}
 	do {
-		lua_pushvalue(L, 2);
 		rc = next_request(L, c, 4);
 		if (rc <= 0)
 			return end_of_connection(L, rc);
-		lua_pushvalue(L, 6);
-		lua_rawseti(L, 4, GR_HTTPD_REQUEST);
-		if (!c->config->no_response)
-			gr_httpd_push_response(L, c, 4);
-		lua_call(L, c->config->no_response ? 1 : 2, LUA_MULTRET);
+		lua_pushvalue(L, 2);
+		lua_call(L, push_arguments(L, c), LUA_MULTRET);
 		rc = gr_httpd_finish(L, c, 4, 5);
 		lua_settop(L, 4);
 		if (rc < 0) {
@@ -410,16 +420,6 @@ static int l_run(lua_State *L)
 	} while (end_request(L, c));
 	rc = gr_httpd_flush(c);
 	return end_of_connection(L, rc);
-}
-
-static bool has_request(lua_State *L, int env)
-{
-	bool has;
-
-	lua_rawgeti(L, env, GR_HTTPD_REQUEST);
-	has = lua_toboolean(L, -1);
-	lua_pop(L, 1);
-	return has;
 }
 
 /* fail(state, log, status): after an error of the handler. Answers with that status, or with what was wrong with the
@@ -439,7 +439,7 @@ static int l_fail(lua_State *L)
 		c->nfields = 0;
 		if (gr_httpd_send_status(c, status, NULL) < 0)
 			c->keep = false;
-	} else if (c->reply == GR_REPLY_STARTED || !has_request(L, 4)) {
+	} else if (c->reply == GR_REPLY_STARTED || !c->busy) {
 		c->keep = false;
 	}
 	lua_pushboolean(L, end_request(L, c));
@@ -481,9 +481,11 @@ static int l_linger(lua_State *L)
 /* request(state) -> the present request, or false. */
 static int l_request(lua_State *L)
 {
-	check_conn(L);
+	struct gr_httpd_conn *c = check_conn(L);
+
+	lua_settop(L, 1);
 	lua_getfenv(L, 1);
-	lua_rawgeti(L, -1, GR_HTTPD_REQUEST);
+	gr_httpd_push_present(L, c, 2);
 	return 1;
 }
 

@@ -23,7 +23,7 @@ struct gr_httpd_config {
 	uint32_t max_requests; /* on one connection; 0 = any number */
 	bool stopping;         /* each response is its connection's last */
 	bool https;
-	bool no_response;     /* the handler takes no response object */
+	int arguments;        /* of the handler: the request, the response, or fewer */
 	bool proxy_protocol;  /* connections begin with a header that says whom they come from */
 	double min_rate;      /* bytes per second below which a body is too slow; 0 = none */
 	int gzip;             /* level at which responses are compressed; 0 = they are not */
@@ -43,15 +43,18 @@ enum gr_httpd_reply {
 enum gr_httpd_env {
 	GR_HTTPD_CONN = 1, /* what keeps these alive: the grun.conn … */
 	GR_HTTPD_STATE,    /* … and the struct gr_httpd_conn */
-	GR_HTTPD_REQUEST,  /* the present request */
+	GR_HTTPD_REQUEST,  /* the present request, if it is made, or false */
 	GR_HTTPD_FIELDS,   /* what the handler has set of the response: name, value, name, value … */
+	GR_HTTPD_KNOWN,    /* the environment of requests whose head is the known one */
 };
 
-/* The head of an earlier request, for the next one to be compared with: most clients send the same fields each time. */
+/* The head of an earlier request, for the next one to be compared with: most clients send the same fields each time, and many
+ * the same head. A userdata. */
 struct gr_httpd_known {
 	struct gr_http_head head;
 	const char *bytes;
 	size_t room;                   /* bytes of what follows */
+	bool shared;                   /* by requests, so that it has to stay as it is */
 	struct gr_http_field fields[]; /* then the bytes */
 };
 
@@ -61,6 +64,8 @@ struct gr_httpd_conn {
 	struct gr_stream *stream;
 	const struct gr_httpd_config *config;
 	uint32_t turn;       /* number of the present request: objects of earlier ones are over */
+	bool busy;           /* there is one, … */
+	bool made;           /* … and an object of it */
 	bool idle;           /* waits for the first byte of a request … */
 	double idle_since;   /* … since then */
 	bool keep;           /* goes on after the present response */
@@ -68,7 +73,7 @@ struct gr_httpd_conn {
 	bool taken;          /* upgraded: its bytes are no longer HTTP */
 	struct gr_addr peer; /* also when it has gone; as a PROXY protocol header says; len 0 = unknown */
 	/* the request */
-	struct gr_httpd_known *known; /* heap; NULL: none */
+	struct gr_httpd_known *known; /* NULL: none */
 	bool want_continue;           /* the client waits for "100 Continue" before it sends the body */
 	struct gr_body body;
 	int fallback; /* status if the handler chooses none; 0 = the usual one */
@@ -93,15 +98,15 @@ struct gr_httpd_conn {
 };
 
 /* One request. A userdata; the spans of `head` count from `bytes`. Its environment is the connection's, until something is
- * kept with it. */
+ * kept with it; or one that keeps the head. */
 struct gr_httpd_request {
 	const char *class;
 	struct gr_httpd_conn *conn;
 	uint32_t turn;
-	bool keeps; /* it has an environment of its own */
-	struct gr_http_head head;
+	bool keeps;  /* it has an environment of its own */
+	bool shares; /* its head is a struct gr_httpd_known's */
+	const struct gr_http_head *head;
 	const char *bytes;
-	struct gr_http_field fields[]; /* then the bytes */
 };
 
 int luaopen_grun_core_httpd(lua_State *L);
@@ -119,15 +124,20 @@ struct gr_httpd_request *gr_httpd_check_request(lua_State *L);
 /* The connection of such a request that is still the present one; raises if it is over. */
 struct gr_httpd_conn *gr_httpd_check_turn(lua_State *L);
 
-/* Pushes the request with that head, which is copied. `env` is the index of the connection's environment. */
-void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
+/* Takes a head as the present request's. It is copied unless it is the known one; then there is no object either if the handler
+ * takes none. `env` is the index of the connection's environment, here and below. */
+void gr_httpd_take_request(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
 			   size_t len, int env);
+
+/* Pushes the present request, or false when there is none. */
+void gr_httpd_push_present(lua_State *L, struct gr_httpd_conn *c, int env);
 
 /* Pushes the connection's environment; the request is at index 1. */
 void gr_httpd_push_env(lua_State *L, const struct gr_httpd_request *r);
 
 /* Takes note of the head of a request, unless it is too long, for the next one. */
-void gr_httpd_remember(struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes, size_t len);
+void gr_httpd_remember(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
+		       size_t len, int env);
 
 /* response(req) -> the response to a request that is still the present one */
 int gr_httpd_l_response(lua_State *L);

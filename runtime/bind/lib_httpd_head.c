@@ -231,16 +231,16 @@ static bool is_compressible(const struct gr_httpd_conn *c, struct fields *f, int
 	return true;
 }
 
-static bool is_accepted(lua_State *L, int env)
+static bool is_accepted(lua_State *L, struct gr_httpd_conn *c, int env)
 {
 	const struct gr_httpd_request *r;
 	int at;
 
-	lua_rawgeti(L, env, GR_HTTPD_REQUEST);
+	gr_httpd_push_present(L, c, env);
 	r = lua_touserdata(L, -1);
 	lua_pop(L, 1);
-	at = r && r->head.minor > 0 ? gr_http_find(&r->head, r->bytes, "accept-encoding", 15, 0) : -1;
-	return at >= 0 && gr_accept_quality(gr_http_value(&r->head, r->bytes, (uint32_t)at), "gzip") > 0;
+	at = r && r->head->minor > 0 ? gr_http_find(r->head, r->bytes, "accept-encoding", 15, 0) : -1;
+	return at >= 0 && gr_accept_quality(gr_http_value(r->head, r->bytes, (uint32_t)at), "gzip") > 0;
 }
 
 /* Changes the fields to those of the compressed body. The text of a new one is left on the stack. */
@@ -266,7 +266,7 @@ static bool choose_compression(lua_State *L, struct gr_httpd_conn *c, int env, s
 		return false;
 	if (!find_field(f, "vary"))
 		add_field(f, GR_SLICE("Vary"), GR_SLICE("Accept-Encoding"));
-	if (!is_accepted(L, env))
+	if (!is_accepted(L, c, env))
 		return false;
 	convert_fields(L, f);
 	return true;

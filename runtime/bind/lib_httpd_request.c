@@ -18,9 +18,11 @@ enum {
 	KNOWN_MAX = 2 << 10, /* bytes of a head that a connection keeps */
 };
 
-/* Slots of a request's own environment; names that are no getters' are its other keys. */
+/* Slots of the environments that are not the connection's: of what is kept with one request, where names that are no
+ * getters' are the other keys; and of requests that share a head. */
 enum {
-	KEPT_ENV = 1, /* the connection's */
+	KEPT_ENV = 1, /* what it had before */
+	KEPT_HEAD,    /* the struct gr_httpd_known that is shared */
 	KEPT_PARAMS,
 	KEPT_QUERY,
 	KEPT_HEADERS,
@@ -40,33 +42,110 @@ static const char *copy_head(struct gr_http_head *to, struct gr_http_field *room
 	return memcpy(room + head->nfields, bytes, len);
 }
 
-void gr_httpd_push_request(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
-			   size_t len, int env)
+/* A request with a head of its own; then come the bytes. */
+struct whole {
+	struct gr_httpd_request request;
+	struct gr_http_head head;
+	struct gr_http_field fields[];
+};
+
+/* Pushes a request that is to have a head. */
+static struct gr_httpd_request *push_bare(lua_State *L, struct gr_httpd_conn *c, size_t size)
 {
-	struct gr_httpd_request *r = lua_newuserdata(L, sizeof(*r) + head->nfields * sizeof(head->fields[0]) + len);
+	struct gr_httpd_request *r = lua_newuserdata(L, size);
 
 	r->class = CLASS;
 	r->conn = c;
 	r->turn = c->turn;
-	r->keeps = false;
-	r->bytes = copy_head(&r->head, r->fields, head, bytes, len);
+	r->keeps = r->shares = false;
 	lua_rawgeti(L, LUA_REGISTRYINDEX, metatable);
 	lua_setmetatable(L, -2);
+	return r;
+}
+
+static void push_whole(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
+		       size_t len, int env)
+{
+	size_t fields = head->nfields * sizeof(head->fields[0]);
+	struct whole *w = (struct whole *)push_bare(L, c, sizeof(*w) + fields + len);
+
+	w->request.head = &w->head;
+	w->request.bytes = copy_head(&w->head, w->fields, head, bytes, len);
 	lua_pushvalue(L, env);
 	lua_setfenv(L, -2);
 }
 
-/* When there is no room, nothing is known. */
-void gr_httpd_remember(struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes, size_t len)
+static void push_sharing(lua_State *L, struct gr_httpd_conn *c, int env)
+{
+	struct gr_httpd_request *r = push_bare(L, c, sizeof(*r));
+
+	c->known->shared = true;
+	r->shares = true;
+	r->head = &c->known->head;
+	r->bytes = c->known->bytes;
+	lua_rawgeti(L, env, GR_HTTPD_KNOWN);
+	lua_setfenv(L, -2);
+}
+
+/* The fields are: is what precedes them, too? */
+static bool is_known(const struct gr_httpd_known *known, const struct gr_http_head *head, const char *bytes)
+{
+	return known->head.block == head->block && memcmp(known->bytes, bytes, head->block) == 0;
+}
+
+/* Pops the present request. */
+static void set_present(lua_State *L, struct gr_httpd_conn *c, int env)
+{
+	lua_rawseti(L, env, GR_HTTPD_REQUEST);
+	c->made = true;
+}
+
+void gr_httpd_take_request(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
+			   size_t len, int env)
+{
+	if (!head->all_known || !is_known(c->known, head, bytes)) {
+		push_whole(L, c, head, bytes, len, env);
+		set_present(L, c, env);
+	}
+	c->busy = true;
+}
+
+void gr_httpd_push_present(lua_State *L, struct gr_httpd_conn *c, int env)
+{
+	if (c->busy && !c->made) {
+		push_sharing(L, c, env);
+		lua_pushvalue(L, -1);
+		set_present(L, c, env);
+	} else {
+		lua_rawgeti(L, env, GR_HTTPD_REQUEST);
+	}
+}
+
+/* Pushes memory for a head, in the environment that requests get which share it. */
+static struct gr_httpd_known *push_known(lua_State *L, int env, size_t room)
+{
+	struct gr_httpd_known *known;
+
+	lua_createtable(L, KEPT_HEAD, 0);
+	lua_pushvalue(L, env);
+	lua_rawseti(L, -2, KEPT_ENV);
+	known = lua_newuserdata(L, sizeof(*known) + room);
+	known->room = room;
+	known->shared = false;
+	lua_rawseti(L, -2, KEPT_HEAD);
+	return known;
+}
+
+void gr_httpd_remember(lua_State *L, struct gr_httpd_conn *c, const struct gr_http_head *head, const char *bytes,
+		       size_t len, int env)
 {
 	size_t need = head->nfields * sizeof(head->fields[0]) + len;
 
-	if (len > KNOWN_MAX || !c->known || c->known->room < need) {
-		free(c->known);
-		c->known = len > KNOWN_MAX ? NULL : malloc(sizeof(*c->known) + need);
-		if (c->known == NULL)
-			return;
-		c->known->room = need;
+	if (len > KNOWN_MAX)
+		return;
+	if (!c->known || c->known->shared || c->known->room < need) {
+		c->known = push_known(L, env, need);
+		lua_rawseti(L, env, GR_HTTPD_KNOWN);
 	}
 	c->known->bytes = copy_head(&c->known->head, c->known->fields, head, bytes, len);
 }
@@ -74,7 +153,7 @@ void gr_httpd_remember(struct gr_httpd_conn *c, const struct gr_http_head *head,
 void gr_httpd_push_env(lua_State *L, const struct gr_httpd_request *r)
 {
 	lua_getfenv(L, 1);
-	if (r->keeps) {
+	for (int i = r->keeps + r->shares; i > 0; i--) {
 		lua_rawgeti(L, -1, KEPT_ENV);
 		lua_remove(L, -2);
 	}
@@ -115,19 +194,19 @@ static int l_request_header(lua_State *L)
 	const struct gr_httpd_request *r = check_request(L);
 	size_t len;
 	const char *name = luaL_checklstring(L, 2, &len);
-	int at = gr_http_find(&r->head, r->bytes, name, len, 0);
+	int at = gr_http_find(r->head, r->bytes, name, len, 0);
 
 	if (at < 0) {
 		lua_pushnil(L);
 		return 1;
 	}
-	gr_message_push_values(L, &r->head, r->bytes, name, len, at);
+	gr_message_push_values(L, r->head, r->bytes, name, len, at);
 	return 1;
 }
 
 static void get_headers(lua_State *L, const struct gr_httpd_request *r)
 {
-	gr_message_push_headers(L, &r->head, r->bytes);
+	gr_message_push_headers(L, r->head, r->bytes);
 }
 
 /* ---- The target ---- */
@@ -150,17 +229,17 @@ static void push_decoded(lua_State *L, const char *p, size_t len, int flags)
 
 static void get_path(lua_State *L, const struct gr_httpd_request *r)
 {
-	struct gr_http_span path = r->head.path;
+	struct gr_http_span path = r->head->path;
 
 	if (path.len == 0)
-		lua_pushstring(L, r->head.form == GR_FORM_ABSOLUTE ? "/" : "");
+		lua_pushstring(L, r->head->form == GR_FORM_ABSOLUTE ? "/" : "");
 	else
 		push_decoded(L, r->bytes + path.off, path.len, 0);
 }
 
 static void get_raw_path(lua_State *L, const struct gr_httpd_request *r)
 {
-	push_span(L, r, r->head.path);
+	push_span(L, r, r->head->path);
 }
 
 /* Fills the table on top with the pairs; the first of several with one name counts. */
@@ -185,12 +264,12 @@ static void add_pairs(lua_State *L, struct gr_slice rest)
 static void get_query(lua_State *L, const struct gr_httpd_request *r)
 {
 	lua_newtable(L);
-	add_pairs(L, gr_http_slice(r->bytes, r->head.query));
+	add_pairs(L, gr_http_slice(r->bytes, r->head->query));
 }
 
 static void get_query_string(lua_State *L, const struct gr_httpd_request *r)
 {
-	push_span(L, r, r->head.query);
+	push_span(L, r, r->head->query);
 }
 
 /* parse_query(text): pairs of a query or a form, for lualib/grun/http. Returns the table and a list of all of them. */
@@ -216,24 +295,24 @@ int gr_httpd_l_parse_query(lua_State *L)
 
 static void get_method(lua_State *L, const struct gr_httpd_request *r)
 {
-	push_span(L, r, r->head.verb);
+	push_span(L, r, r->head->verb);
 }
 
 static void get_target(lua_State *L, const struct gr_httpd_request *r)
 {
-	push_span(L, r, r->head.target);
+	push_span(L, r, r->head->target);
 }
 
 static void get_version(lua_State *L, const struct gr_httpd_request *r)
 {
-	lua_pushstring(L, r->head.minor ? "1.1" : "1.0");
+	lua_pushstring(L, r->head->minor ? "1.1" : "1.0");
 }
 
 static struct gr_slice field(const struct gr_httpd_request *r, const char *name)
 {
-	int at = gr_http_find(&r->head, r->bytes, name, strlen(name), 0);
+	int at = gr_http_find(r->head, r->bytes, name, strlen(name), 0);
 
-	return at < 0 ? (struct gr_slice){NULL, 0} : gr_http_value(&r->head, r->bytes, (uint32_t)at);
+	return at < 0 ? (struct gr_slice){NULL, 0} : gr_http_value(r->head, r->bytes, (uint32_t)at);
 }
 
 /* What the outermost trusted proxy says in such a field; p == NULL: nothing that counts. */
@@ -262,7 +341,7 @@ static void get_host(lua_State *L, const struct gr_httpd_request *r)
 	if (host.p && gr_http_host_valid(host.p, host.len))
 		lua_pushlstring(L, host.p, host.len);
 	else
-		push_span(L, r, r->head.host);
+		push_span(L, r, r->head->host);
 }
 
 static void get_scheme(lua_State *L, const struct gr_httpd_request *r)
@@ -296,10 +375,10 @@ static void get_sockname(lua_State *L, const struct gr_httpd_request *r)
 
 static void get_content_length(lua_State *L, const struct gr_httpd_request *r)
 {
-	if (r->head.content_length < 0)
+	if (r->head->content_length < 0)
 		lua_pushnil(L);
 	else
-		lua_pushnumber(L, (lua_Number)r->head.content_length);
+		lua_pushnumber(L, (lua_Number)r->head->content_length);
 }
 
 static void get_conn(lua_State *L, const struct gr_httpd_request *r)
@@ -432,9 +511,9 @@ static int l_request_tostring(lua_State *L)
 	const struct gr_httpd_request *r = check_request(L);
 
 	lua_pushliteral(L, "request ");
-	push_span(L, r, r->head.verb);
+	push_span(L, r, r->head->verb);
 	lua_pushliteral(L, " ");
-	push_span(L, r, r->head.target);
+	push_span(L, r, r->head->target);
 	lua_concat(L, 4);
 	return 1;
 }

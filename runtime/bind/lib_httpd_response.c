@@ -450,7 +450,7 @@ static int upgrade_refusal(lua_State *L, const struct gr_httpd_conn *c, int env)
 	r = lua_touserdata(L, -1);
 	if (r == NULL)
 		return luaL_error(L, "the response is over");
-	status = gr_http_offers(&r->head, r->bytes, item) ? 0 : 400;
+	status = gr_http_offers(r->head, r->bytes, item) ? 0 : 400;
 	lua_rawgeti(L, env, GR_HTTPD_FIELDS);
 	for (int i = 1; i < c->nfields; i += 2) {
 		lua_rawgeti(L, -1, i);
@@ -458,7 +458,7 @@ static int upgrade_refusal(lua_State *L, const struct gr_httpd_conn *c, int env)
 		if (gr_slice_is(gr_httpd_slice_at(L, -2), "upgrade"))
 			rest = gr_httpd_slice_at(L, -1);
 		while (gr_list_next(&rest, &item))
-			if (!gr_http_offers(&r->head, r->bytes, item))
+			if (!gr_http_offers(r->head, r->bytes, item))
 				status = 426;
 		lua_pop(L, 2);
 	}

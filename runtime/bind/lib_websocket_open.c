@@ -57,7 +57,7 @@ static int has_version_13(const struct gr_http_head *h, const char *buf)
 int gr_ws_l_request(lua_State *L)
 {
 	const struct gr_httpd_request *r = gr_httpd_check_request(L);
-	const struct gr_http_head *h = &r->head;
+	const struct gr_http_head *h = r->head;
 	char accept[GR_WEBSOCKET_ACCEPT];
 	struct gr_slice key;
 

@@ -10,13 +10,13 @@ function M.is_callable(value)
   return type(value) == "function" or type(mt) == "table" and mt.__call ~= nil
 end
 
---- Whether it has no use for a response object. Of objects, and of functions with "...", that is
---- not known.
+--- How many of the two arguments, request and response, it has a use for. Of objects, and of
+--- functions with "...", that is not known.
 ---@param handler any
----@return boolean
-function M.takes_request_only(handler)
+---@return integer
+function M.arguments(handler)
   local info = type(handler) == "function" and debug.getinfo(handler, "u")
-  return info and info.nparams < 2 and not info.isvararg or false
+  return info and not info.isvararg and math.min(info.nparams, 2) or 2
 end
 
 return M

@@ -16,7 +16,7 @@ local texts = require("grun.core.httptext")
 local new_table = require("table.new")
 
 local is_callable = require("grun.http.handler").is_callable
-local takes_request_only = require("grun.http.handler").takes_request_only
+local arguments = require("grun.http.handler").arguments
 
 -- A node of the tree, one for each segment of the paths: `literal` children by text, one child for
 -- a parameter, one for the rest of the path, and handlers by method.
@@ -86,7 +86,7 @@ local function add(self, method, path, handler, level)
   end
   node.handlers[method] = {
     fn = chain(self._middleware, handler),
-    alone = #self._middleware == 0 and takes_request_only(handler),
+    alone = #self._middleware == 0 and arguments(handler) < 2,
     names = #names > 0 and names or nil,
     rest = names.over,
   }

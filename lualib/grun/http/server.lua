@@ -4,7 +4,7 @@
 local core = require("grun.core")
 local httpd = require("grun.core.httpd")
 local service = require("grun.service")
-local takes_request_only = require("grun.http.handler").takes_request_only
+local arguments = require("grun.http.handler").arguments
 local thread = require("grun.thread")
 require("grun.http.request")
 require("grun.http.response")
@@ -123,17 +123,17 @@ local function check_range(name, value)
   end
 end
 
--- Whether a handler has no use for the response object: then none is made.
-local function takes_no_response(app)
+-- How many arguments a handler has a use for: others are not made.
+local function arguments_of(app)
   local mt = getmetatable(app)
   if type(mt) == "table" and rawget(mt, "_makes_response") then -- a router
-    return true
+    return 1
   end
-  return takes_request_only(app)
+  return arguments(app)
 end
 
 local function configure(app, opts, https)
-  local config = { https = https, no_response = takes_no_response(app) }
+  local config = { https = https, arguments = arguments_of(app) }
   for name, default in pairs(defaults) do
     local value = opts[name] or default
     check_range(name, value)
