@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- An HTTP server for the benches: hello world, or a router with 200 routes that give 4 KB of JSON.
+-- An HTTP server for the benches: hello world; the same by a handler that takes the request; or a
+-- router with 200 routes that give 4 KB of JSON.
 --
--- Alone: ./grun scripts/bench/http.lua [hello|router]
+-- Alone: ./grun scripts/bench/http.lua [hello|request|router]
 
 local grun = require("grun")
 
@@ -29,6 +30,11 @@ local function hello()
   return "hello world\n"
 end
 
-local server = assert(grun.server("http://127.0.0.1:0", arg[1] == "router" and router() or hello))
+local function hello_request(_)
+  return "hello world\n"
+end
+
+local handlers = { request = hello_request, router = arg[1] == "router" and router() }
+local server = assert(grun.server("http://127.0.0.1:0", handlers[arg[1]] or hello))
 io.stdout:setvbuf("no")
 print("listening on " .. server:address())

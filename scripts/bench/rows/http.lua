@@ -115,11 +115,14 @@ return {
     name = "wrk",
     title = "HTTP: hello world, as wrk sees it",
     how = "wrk -t1 -c64, a second opinion. wrk makes four system calls for a request, twice as " ..
-      "many as the fast servers, so that it is the limit of them and not they",
+      "many as the fast servers, so that it is the limit of them and not they. grun's handler is a " ..
+      "function without parameters, for which no request object is made; the line below is of one " ..
+      "that takes the request",
     missing = missing_wrk,
     measure = loads.wrk(),
     subjects = {
       { "grun", "http.lua" },
+      { "grun", "http.lua request", as = "grun, request taken" },
       { "c", "http_epoll.c", as = "raw epoll *" },
       { "nginx", "http_nginx.sh" },
       { "go", "http_go.go", rounds = 2 },
