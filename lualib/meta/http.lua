@@ -5,7 +5,8 @@
 ---@meta grun.core.httpd
 -- luacheck: no unused
 
---- A request, as the handler of an HTTP server gets it.
+--- A request, as the handler of an HTTP server gets it. Handlers cost what they declare: without
+--- parameters no request is made for them, with this one no response.
 ---@class grun.http.request
 ---@field method string as sent, such as "GET"
 ---@field path string of the target, without escapes

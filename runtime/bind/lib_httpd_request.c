@@ -93,7 +93,7 @@ static bool is_known(const struct gr_httpd_known *known, const struct gr_http_he
 	return known->head.block == head->block && memcmp(known->bytes, bytes, head->block) == 0;
 }
 
-/* Pops the present request. */
+/* The object on top is the present request's; pops it. */
 static void set_present(lua_State *L, struct gr_httpd_conn *c, int env)
 {
 	lua_rawseti(L, env, GR_HTTPD_REQUEST);
