@@ -36,13 +36,14 @@ function M.scripted(script)
       end
       count.n = count.n + 1
       local n = count.n
-      helper.spawn(function()
+      local t = helper.spawn(function()
         local ok, problem = pcall(script, conn, n)
         conn:close()
         if not ok and not grun.is_cancel(problem) then
           error(problem, 0)
         end
       end)
+      t:link(function() conn:close() end) -- of a thread that was killed before it began, too
     end
   end)
   return "http://127.0.0.1:" .. listener:address():match("%d+$"), count

@@ -364,6 +364,12 @@ describe("an HTTP server", function()
         grun.joinall({ finisher, late })
       end)
       assert.equal(PIECE, #res.body)
+      for _ = 1, 500 do
+        if told then
+          break
+        end
+        grun.sleep(0.01)
+      end
       assert.is_false(told[1])
       assert.matches("has been finished", told[2])
     end)
