@@ -430,7 +430,7 @@ describe("out of descriptors", function()
         tries = tries + 1
       end
       cpu = os.clock() - cpu
-      print(resets > 0, tries > 3, cpu < 0.05 * 2.5 or cpu)
+      print(resets > 0, tries > 3, cpu < 0.2 * 2.5 or cpu) -- who tries again and again takes all of it
       for _, file in ipairs(files) do file:close() end
       local start = grun.now()
       local client = assert(grun.connect(server:address()))

@@ -115,9 +115,9 @@ return {
     name = "wrk",
     title = "HTTP: hello world, as wrk sees it",
     how = "wrk -t1 -c64, a second opinion. wrk makes four system calls for a request, twice as " ..
-      "many as the fast servers, so that it is the limit of them and not they. grun's handler is a " ..
-      "function without parameters, for which no request object is made; the line below is of one " ..
-      "that takes the request",
+      "many as the fast servers, so that it is the limit of them and not they. grun's handler " ..
+      "has no parameters, for which no request object is made; the line below is of one that " ..
+      "takes the request",
     missing = missing_wrk,
     measure = loads.wrk(),
     subjects = {
