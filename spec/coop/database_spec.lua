@@ -288,9 +288,30 @@ with("slapd", "lualdap", function(case)
     return require("lualdap").open_simple("127.0.0.1:" .. server.port, "cn=admin,dc=example", "secret")
   end
 
+  -- A signal to stop takes effect a little later: each of the process's OS threads has to see it.
+  local function is_stopped(pid)
+    for _, task in ipairs(assert(grun.fs.list(("/proc/%d/task"):format(pid)))) do
+      if not helper.contents(("/proc/%d/task/%s/stat"):format(pid, task.name)):find("%) T ") then
+        return false
+      end
+    end
+    return true
+  end
+
+  local function stop_server()
+    server.process:kill("STOP")
+    for _ = 1, 500 do
+      if is_stopped(server.process.pid) then
+        return
+      end
+      grun.sleep(0.01)
+    end
+    error("the server does not stop")
+  end
+
   -- Stops the server's process meanwhile.
   local function while_silent(fn)
-    server.process:kill("STOP")
+    stop_server()
     local ok, message = pcall(fn)
     server.process:kill("CONT")
     assert(ok, message)
@@ -300,11 +321,11 @@ with("slapd", "lualdap", function(case)
     local ld = assert(connect())
     assert(ld:add("dc=example", { objectClass = { "organization", "dcObject" }, o = "x", dc = "example" })())
     ld:close()
+    stop_server()
     helper.spawn(function()
       grun.sleep(0.1)
       server.process:kill("CONT")
     end)
-    server.process:kill("STOP")
     local ticks, seconds = coop.ticks(coop.parallel, 10, function(i)
       local own = assert(connect())
       local dn = ("cn=device %d,dc=example"):format(i)
